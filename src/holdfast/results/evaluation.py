@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, unknown
 from .rates import Rate
 from .verdicts import Verdicts
 
@@ -78,6 +78,8 @@ class Finding:
     advice: str
 
     def __post_init__(self) -> None:
+        if self.severity not in list(Severity):
+            raise unknown("severity", self.severity, Severity)
         object.__setattr__(self, "severity", Severity(self.severity))
 
 

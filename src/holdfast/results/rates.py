@@ -60,7 +60,7 @@ class Rate:
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-    """Share of `first` minus share of `second`, bool [N] on the same examples, with its interval: (difference, low, high).
+    """Share of `first` minus share of `second`, bool [N], with its interval: (difference, low, high).
 
     Only the examples on which the two disagree carry information, so the interval is much narrower than that of
     two independent samples. Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing
