@@ -82,8 +82,13 @@ class ThreatModel(ABC):
         return f"{self.norm}({self.eps_text})"
 
     def scaled(self, factor: float) -> Self:
-        """The same threat with the radius multiplied by `factor`."""
-        return replace(self, eps=self.eps * factor)
+        """The same threat with the radius multiplied by `factor`, up to the radius that holds the whole box."""
+        return replace(self, eps=min(self.eps * factor, self._whole_box))
+
+    @property
+    def _whole_box(self) -> float:
+        """A radius beyond which the ball can no longer grow, where a norm has one that does not depend on the shape."""
+        return math.inf
 
     def contains(self, x: Images, x_adv: Images) -> Mask:
         """[B] bool: `x_adv` lies in S(x), up to float32 rounding (1e-6 of the box, relative 1e-5 of eps)."""
@@ -114,9 +119,13 @@ class Linf(ThreatModel):
 
     norm: ClassVar[str] = "Linf"
 
+    @property
+    def _whole_box(self) -> float:
+        return self.high - self.low
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        width = self.high - self.low
+        width = self._whole_box
         if self.eps > width:
             remedy = f"write {self.eps:g}/255" if 1 < self.eps <= 255 else "give a radius in the unit of the inputs"
             raise InvalidInput(f"eps {self.eps:g} exceeds the width {width:g} of the input range; {remedy}")
@@ -141,7 +150,8 @@ class L2(ThreatModel):
     norm: ClassVar[str] = "L2"
 
     def distance(self, x: Images, x_adv: Images) -> PerExample:
-        return torch.linalg.vector_norm(_flat(x_adv - x), dim=1)
+        length: PerExample = torch.linalg.vector_norm(_flat(x_adv - x), dim=1)
+        return length
 
     def project(self, x: Images, x_adv: Images) -> Images:
         """Exact for ball and box together: the change is clip(t * d) for one t in [0, 1], with d = x_adv - x.
@@ -165,14 +175,14 @@ class L2(ThreatModel):
     def sample(self, x: Images, noise: Noise) -> Images:
         direction = noise.fold(0).normal(x.shape[1:]).to(x.dtype)
         length = torch.linalg.vector_norm(_flat(direction), dim=1).clamp(min=1e-12)
-        radius = noise.fold(1).uniform(()).to(x.dtype).pow(1.0 / direction[0].numel()).mul(self.eps)
+        radius: PerExample = self.eps * noise.fold(1).uniform(()).to(x.dtype) ** (1.0 / direction[0].numel())
         return (x + direction * _per_row(radius / length, x)).clamp_(self.low, self.high)
 
     def steepest(self, gradient: Images) -> Images:
         # Dividing by the largest entry first keeps tiny gradients from vanishing in the square.
         flat = _flat(gradient)
         flat = flat / flat.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)
-        length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
         return (flat / length.clamp(min=1e-12)).reshape(gradient.shape)
 
 
@@ -211,7 +221,7 @@ class L1(ThreatModel):
         return (x + change * (x_adv - x).sign()).clamp_(self.low, self.high)
 
     def sample(self, x: Images, noise: Noise) -> Images:
-        # D + 1 exponentials over their sum are uniform on the simplex; leaving one out makes the first D uniform inside.
+        # D + 1 exponentials over their sum are uniform on the simplex; without the last one, uniform inside it.
         weight = noise.fold(0).exponential(x.shape[1:]).to(x.dtype)
         total = _flat(weight).sum(dim=1) + noise.fold(1).exponential(()).to(x.dtype)
         move = weight * noise.fold(2).signs(x.shape[1:]).to(x.dtype) * _per_row(self.eps / total, x)

@@ -1,0 +1,32 @@
+"""Attacks: searches inside a threat model, one step at a time."""
+
+from holdfast.attacks.apgd import APGD
+from holdfast.attacks.base import Attack, State, run
+from holdfast.attacks.criteria import DLR, Criterion, CrossEntropy, Divergence, Margin, Query, TargetedDLR
+from holdfast.attacks.fgsm import FGSM, FGSMRS, NFGSM
+from holdfast.attacks.initial import From, Gaussian, Initial, Sphere, Uniform, Zero
+from holdfast.attacks.pgd import PGD
+
+__all__ = [
+    "APGD",
+    "DLR",
+    "FGSM",
+    "FGSMRS",
+    "NFGSM",
+    "PGD",
+    "Attack",
+    "Criterion",
+    "CrossEntropy",
+    "Divergence",
+    "From",
+    "Gaussian",
+    "Initial",
+    "Margin",
+    "Query",
+    "Sphere",
+    "State",
+    "TargetedDLR",
+    "Uniform",
+    "Zero",
+    "run",
+]

@@ -1,0 +1,55 @@
+"""Training methods, one file a paper."""
+
+from holdfast.errors import unknown
+from holdfast.methods.atlas import ATLAS
+from holdfast.methods.base import Batch, Loss, Method, Progress
+from holdfast.methods.fgsm import FGSMAT
+from holdfast.methods.fgsm_rs import FGSMRSAT
+from holdfast.methods.n_fgsm import NFGSMAT
+from holdfast.methods.natural import Natural
+from holdfast.methods.pgd_at import PGDAT
+from holdfast.methods.stability import GlobalComponent, GradientPenalty, LinearisedMargin, LocalComponent, WorstPoint
+from holdfast.methods.trades import TRADES
+
+METHODS: dict[str, type[Method]] = {
+    "natural": Natural,
+    "fgsm": FGSMAT,
+    "fgsm_rs": FGSMRSAT,
+    "n_fgsm": NFGSMAT,
+    "pgd_at": PGDAT,
+    "trades": TRADES,
+    "atlas": ATLAS,
+}
+
+
+def method(name: str) -> Method:
+    """The method of a name, with its default hyper-parameters.
+
+    Raises:
+        InvalidInput: the name is unknown; the message has the nearest one.
+    """
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]()
+
+
+__all__ = [
+    "ATLAS",
+    "FGSMAT",
+    "FGSMRSAT",
+    "METHODS",
+    "NFGSMAT",
+    "PGDAT",
+    "TRADES",
+    "Batch",
+    "GlobalComponent",
+    "GradientPenalty",
+    "LinearisedMargin",
+    "LocalComponent",
+    "Loss",
+    "Method",
+    "Natural",
+    "Progress",
+    "WorstPoint",
+    "method",
+]

@@ -1,0 +1,167 @@
+"""What an attack is: a search inside S(x), written per example as a pair of functions.
+
+`start` makes the state of a search and touches no model; `step` does one iteration with one forward and backward pass
+at `state.point`. Row i of the state depends on example i alone: its own iteration, step size and random numbers. So a
+driver may pack rows of different age into one batch, drop rows that are done and fill in waiting ones, and every row
+still takes the path it would have taken alone. An attack is a frozen value of numbers; the threat model is given to
+it, because a run has one threat model, and eps warm-up and curves over eps then need no copies of the attack.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+import torch
+
+from holdfast.attacks.criteria import Criterion, Query
+from holdfast.errors import InvalidInput
+from holdfast.noise import Noise
+from holdfast.threat import ThreatModel
+from holdfast.typing import Classifier, Images, Labels, Logits, Mask, PerExample
+
+
+@dataclass
+class State:
+    """A search under way; every field has the examples first.
+
+    Attributes:
+        x: the clean inputs.
+        y: [B] their labels.
+        target: [B] the class that a targeted search aims at, -1 where there is none.
+        noise: the rows' random numbers.
+        iteration: [B] int64, steps done.
+        point: where the model is asked next.
+        x_adv: the input that the attack would hand over now.
+        success: [B] bool, the model was seen to be wrong at `x_adv`.
+    """
+
+    x: Images
+    y: Labels
+    target: Labels
+    noise: Noise
+    iteration: torch.Tensor
+    point: Images
+    x_adv: Images
+    success: Mask
+
+    def select(self, index: torch.Tensor) -> Self:
+        """The rows that `index` ([M] int64 or [B] bool) picks."""
+        picked: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            picked[field.name] = value.select(index) if isinstance(value, Noise) else value[index]
+        return type(self)(**picked)
+
+    @classmethod
+    def concat(cls, states: Sequence[Self]) -> Self:
+        """The rows of several states of one attack, one after the other."""
+        joined: dict[str, Any] = {"noise": Noise(torch.cat([state.noise.keys for state in states]))}
+        for field in fields(cls):
+            if field.name not in joined:
+                joined[field.name] = torch.cat([getattr(state, field.name) for state in states])
+        return cls(**joined)
+
+
+S = TypeVar("S", bound=State)
+
+
+@dataclass(frozen=True)
+class Attack(ABC, Generic[S]):
+    """A search for an input of S(x) that the model gets wrong.
+
+    Args:
+        restarts: independent searches an example; used by the evaluator, each with its own random numbers.
+    """
+
+    restarts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.restarts < 1:
+            raise InvalidInput(f"restarts is {self.restarts}, but an attack runs at least once; give 1 or more")
+
+    @property
+    def name(self) -> str:
+        """The attack's name in tables; unique within a protocol."""
+        return type(self).__name__.lower()
+
+    @property
+    def targets(self) -> int:
+        """How many runner-up classes to aim at, one search each; 0 for an untargeted attack."""
+        return 0
+
+    @property
+    @abstractmethod
+    def budget(self) -> int:
+        """Steps of one search."""
+
+    @abstractmethod
+    def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> S:
+        """The state before the first step. x lies in the threat model's box; no model is touched."""
+
+    @abstractmethod
+    def step(self, threat: ThreatModel, model: Classifier, state: S) -> S:
+        """One iteration: at most one forward and one backward pass of the rows in `state`."""
+
+
+class Evaluated(NamedTuple):
+    """What a forward and backward pass at a state's point gave, without a graph."""
+
+    logits: Logits
+    value: PerExample  # the criterion
+    gradient: Images  # of each row's criterion with respect to the row's point
+    wrong: Mask
+
+
+def opening(x: Images, y: Labels, noise: Noise, target: Labels | None, point: Images) -> State:
+    """The fields that every attack's state begins with."""
+    untargeted = torch.full_like(y, -1)
+    return State(
+        x=x,
+        y=y,
+        target=untargeted if target is None else target,
+        noise=noise,
+        iteration=torch.zeros_like(y),
+        point=point,
+        x_adv=point,
+        success=torch.zeros_like(y, dtype=torch.bool),
+    )
+
+
+def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated:
+    """Ask the model once at `state.point` for logits and the criterion's gradient.
+
+    `autograd.grad` towards the input alone: parameters get no gradient, neither computed nor stored. The sum over rows
+    gives per-example gradients as long as the model treats its rows separately.
+    """
+    with torch.enable_grad():
+        point = state.point.detach().requires_grad_()
+        logits = model(point).float()
+        value = criterion(logits, Query(state.x, state.y, state.target, point))
+        (gradient,) = torch.autograd.grad(value.sum(), point)
+    logits = logits.detach()
+    return Evaluated(logits, value.detach(), gradient, logits.argmax(dim=1) != state.y)
+
+
+def rows(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Shape a [B] tensor so that it broadcasts over the rows of `like`."""
+    return mask.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def run(
+    attack: Attack[S],
+    threat: ThreatModel,
+    model: Classifier,
+    x: Images,
+    y: Labels,
+    noise: Noise,
+    target: Labels | None = None,
+) -> S:
+    """Run one search for each example to its end. The result is `state.x_adv`, detached.
+
+    This is the loop of every method's inner search. Restarts and targets are the evaluator's.
+    """
+    state = attack.start(threat, x.detach(), y, noise, target)
+    for _ in range(attack.budget):
+        state = attack.step(threat, model, state)
+    return replace(state, x_adv=state.x_adv.detach())

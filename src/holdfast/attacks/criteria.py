@@ -1,0 +1,68 @@
+"""What an attack climbs: functions of the logits and of the place they were taken at, one value an example."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from holdfast import losses
+from holdfast.typing import Images, Labels, Logits, PerExample
+
+
+class Query(NamedTuple):
+    """The question that the logits answer."""
+
+    x: Images  # the clean inputs
+    y: Labels
+    target: Labels  # -1 where there is none
+    x_adv: Images  # where the model was asked; part of the graph
+
+
+class Criterion(Protocol):
+    """A per-example value for an attack to raise; greater is worse for the model."""
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample: ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy with the label."""
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        return losses.cross_entropy(logits, query.y)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """max_{j != y} z_j - z_y, the loss of Carlini and Wagner (2017) without its floor."""
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        return -losses.margin(logits, query.y)
+
+
+@dataclass(frozen=True)
+class DLR:
+    """Difference of logits ratio (Croce and Hein 2020): the margin, made free of the logits' scale."""
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        return losses.dlr(logits, query.y)
+
+
+@dataclass(frozen=True)
+class TargetedDLR:
+    """Difference of logits ratio towards the search's target class."""
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        return losses.targeted_dlr(logits, query.y, query.target)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """KL(p_reference || p): how far the prediction has moved from the one at the clean input (TRADES).
+
+    Args:
+        reference: [B, K] logits at the clean inputs, detached.
+    """
+
+    reference: Logits
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        return losses.kl(self.reference, logits)
