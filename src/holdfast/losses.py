@@ -10,6 +10,11 @@ import torch.nn.functional as F
 from holdfast.typing import Labels, Logits, PerExample
 
 
+def precise(logits: Logits) -> Logits:
+    """Lift half-precision logits to float32; a loss at bfloat16 precision would round small differences away."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
 def cross_entropy(logits: Logits, y: Labels) -> PerExample:
     """-log softmax(logits)_y."""
     return F.cross_entropy(logits, y, reduction="none")

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import torch
 
+from holdfast import losses
 from holdfast.attacks.criteria import Criterion, Query
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
@@ -136,7 +137,7 @@ def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated
     """
     with torch.enable_grad():
         point = state.point.detach().requires_grad_()
-        logits = model(point).float()
+        logits = losses.precise(model(point))
         value = criterion(logits, Query(state.x, state.y, state.target, point))
         (gradient,) = torch.autograd.grad(value.sum(), point)
     logits = logits.detach()

@@ -82,7 +82,7 @@ class ATLAS(Method):
             point = x_adv if local is None else local.point(threat, model, x, y, x_adv, radius)
 
         if self.global_component is None:
-            attacked = model(point).float()
+            attacked = losses.precise(model(point))
         else:
             clean, attacked = paired_logits(model, x, point, self.together)
         values = losses.cross_entropy(attacked, y) if local is None else local.loss(threat, attacked, y, point, radius)
@@ -91,7 +91,7 @@ class ATLAS(Method):
         if self.global_component is None:
             return Loss(local_loss, parts)
 
-        joined = model(x_adv).float() if self._separate_adversary else attacked
+        joined = losses.precise(model(x_adv)) if self._separate_adversary else attacked
         global_loss = mean(self.global_component(clean, joined))
         parts |= {"global_loss": global_loss.detach(), "clean_accuracy": accuracy(clean, y)}
         return Loss(local_loss + self.global_component.beta * global_loss, parts)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from holdfast import modes
+from holdfast import losses, modes
 from holdfast.attacks import Attack, State, run
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
@@ -122,14 +122,14 @@ def accuracy(logits: Logits, y: Labels) -> Tensor:
 
 
 def mean(values: PerExample) -> Tensor:
-    """Batch mean in float32, whatever the precision of the passes."""
-    return values.float().mean()
+    """Batch mean, in float32 or better whatever the precision of the passes."""
+    return losses.precise(values).mean()
 
 
 def paired_logits(model: nn.Module, first: Images, second: Images, together: bool) -> tuple[Logits, Logits]:
     """Logits of two batches, in one pass or in two; with BatchNorm the two differ in the statistics they normalise
     by."""
     if together:
-        logits = model(torch.cat([first, second])).float()
+        logits = losses.precise(model(torch.cat([first, second])))
         return logits[: len(first)], logits[len(first) :]
-    return model(first).float(), model(second).float()
+    return losses.precise(model(first)), losses.precise(model(second))

@@ -47,7 +47,7 @@ class FGSMAT(Method):
     ) -> Loss:
         x_adv = search(self.inner, threat, model, batch, noise, self.batch_statistics)
         if not self.clean_weight:
-            adversarial = model(x_adv).float()
+            adversarial = losses.precise(model(x_adv))
             return Loss(
                 mean(losses.cross_entropy(adversarial, batch.y)), {"adversary_accuracy": accuracy(adversarial, batch.y)}
             )

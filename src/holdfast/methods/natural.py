@@ -27,5 +27,5 @@ class Natural(Method):
         progress: Progress,
         noise: Noise,
     ) -> Loss:
-        logits = model(batch.x).float()
+        logits = losses.precise(model(batch.x))
         return Loss(mean(losses.cross_entropy(logits, batch.y)), {"clean_accuracy": accuracy(logits, batch.y)})

@@ -40,5 +40,5 @@ class PGDAT(Method):
         noise: Noise,
     ) -> Loss:
         x_adv = search(self.inner, threat, model, batch, noise, self.batch_statistics)
-        logits = model(x_adv).float()
+        logits = losses.precise(model(x_adv))
         return Loss(mean(losses.cross_entropy(logits, batch.y)), {"adversary_accuracy": accuracy(logits, batch.y)})

@@ -50,7 +50,7 @@ class TRADES(Method):
     ) -> Loss:
         with modes.searching(model, self.batch_statistics):
             with torch.no_grad():
-                reference = model(batch.x).float()
+                reference = losses.precise(model(batch.x))
             inner = replace(self.inner, criterion=Divergence(reference))
             x_adv = run(inner, threat, model, batch.x, batch.y, noise).x_adv
         clean, adversarial = paired_logits(model, batch.x, x_adv, together=False)
