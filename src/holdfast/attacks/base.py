@@ -92,6 +92,11 @@ class Attack(ABC, Generic[S]):
         return 0
 
     @property
+    def hands_over_unseen(self) -> bool:
+        """The point handed over at the end was never shown to the model, so whoever judges must show it."""
+        return False
+
+    @property
     @abstractmethod
     def budget(self) -> int:
         """Steps of one search."""

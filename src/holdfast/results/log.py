@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import CheckpointError, HoldfastError, InvalidInput
-from .files import sync_folder
+from ..files import sync_folder
 from .verdicts import Outcome, Verdicts
 
 SCHEMA = "holdfast.verdict_log/1"

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import CheckpointError, InvalidInput
 from .evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Threat
-from .files import write_atomically
+from ..files import write_atomically
 from .rates import Rate
 from .table import from_parquet, to_parquet
 

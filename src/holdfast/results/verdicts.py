@@ -197,7 +197,7 @@ class Verdicts:
 
     def save(self, path: Path) -> None:
         """Write the verdicts as Parquet in long format (see `holdfast.results.table`), whole or not at all."""
-        from .files import write_atomically
+        from ..files import write_atomically
         from .table import to_parquet
 
         write_atomically(Path(path), to_parquet(self))

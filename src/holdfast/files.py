@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ..errors import HoldfastError
+from holdfast.errors import HoldfastError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
