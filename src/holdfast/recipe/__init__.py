@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from holdfast.attacks import PGD
-from holdfast.data import Augmentation, Source
+from holdfast.data import Augment, Source
 from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import Method
 from holdfast.models import Architecture
@@ -66,7 +66,7 @@ class Recipe:
     schedule: Schedule
     epochs: int
     batch_size: int
-    augment: tuple[Augmentation, ...] = ()
+    augment: tuple[Augment, ...] = ()
     eps_warmup: float = 0.0
     ema: EMA | None = None
     precision: Precision = "float32"

@@ -1,0 +1,193 @@
+"""Measure a model: a cascade of attacks over the survivors, verdict by verdict."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from holdfast import modes, results
+from holdfast.attacks import Attack
+from holdfast.data import ImageSet
+from holdfast.errors import InvalidInput
+from holdfast.evaluation import curves, findings
+from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
+from holdfast.evaluation.keepsakes import Costs, GalleryStore
+from holdfast.evaluation.packing import Decision, PackedSearch
+from holdfast.evaluation.protocols import Protocol
+from holdfast.provenance import versions
+from holdfast.results import Evaluation, VerdictLog, interval
+from holdfast.threat import ThreatModel
+
+CURVE_EXAMPLES = 200
+PREFLIGHT_EXAMPLES = 8
+
+
+def evaluate(
+    model: nn.Module,
+    images: ImageSet,
+    threat: ThreatModel,
+    protocol: Protocol,
+    *,
+    name: str = "model",
+    run: str | None = None,
+    split: str = "test",
+    n: int | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    folder: Path | None = None,
+    with_curves: bool = True,
+    gallery: int = 60,
+    progress: bool = True,
+    command: str = "",
+) -> Evaluation:
+    """Attack the first `n` examples of a split and return every verdict.
+
+    The model is put in eval mode, and given back as it came. With `folder`, verdicts are appended there as they fall:
+    a killed evaluation that is called again goes on, and ends with the same verdicts as one that was never killed.
+
+    Args:
+        model: inputs in the threat model's box to logits [B, K].
+        images: the split; name, run, split and command only describe it in the result.
+        threat: what the adversary may do.
+        protocol: the attacks.
+        n: examples, all by default.
+        seed: of the attacks' random numbers.
+        batch_size: rows in a batch; verdicts do not depend on it, speed and memory do.
+        device: where to compute; the model's own device by default.
+        folder: where to keep log and result; without, nothing is written.
+        with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples.
+        gallery: examples whose images the result keeps.
+        progress: show a line with the bound on robust accuracy and the time left.
+
+    Raises:
+        InvalidInput: unusable model, data or arguments.
+        ThreatModelViolation: an attack handed over an input that is not allowed.
+        CheckpointError: `folder` holds an evaluation of something else.
+    """
+    count = len(images) if n is None else n
+    if not 1 <= count <= len(images):
+        raise InvalidInput(f"n is {n}, but {images.name} has {len(images)} examples; give 1 to {len(images)}")
+    place = torch.device(device) if device is not None else _device_of(model)
+    was_training = model.training
+    model = model.to(place)
+    identity = _identity(model, images, threat, protocol, seed, count)
+    keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
+    with modes.inference(model), keeping as kept, _log(Path(kept), identity, protocol) as log:
+        counted, examples = Counted(model), Examples(images, place)
+        first = examples.rows(range(min(count, PREFLIGHT_EXAMPLES)))[0]
+        found = findings.preflight(counted, threat, first, was_training)
+        clean = look(counted, examples, range(count), batch_size, max(attack.targets for attack in protocol.attacks))
+        _record_clean(log, images, clean, count)
+        subject = Subject(counted, examples, clean.ranking, seed, batch_size)
+        costs, shown = (
+            Costs(Path(kept) / "costs.json"),
+            GalleryStore(Path(kept) / "gallery", range(min(gallery, count))),
+        )
+        for attack in protocol.attacks:
+            _attack(attack, threat, subject, log, costs, shown, progress)
+        drawn: tuple[results.Curve, ...] = ()
+        if with_curves:
+            part = min(count, CURVE_EXAMPLES)
+            right = [e for e in range(part) if log.predictions[e][0] == log.predictions[e][1]]
+            drawn = tuple(draw(threat, subject, right, part) for draw in (curves.against_eps, curves.against_steps))
+        found += findings.after(drawn, threat, len(images.classes))
+        evaluation = Evaluation(
+            model=name,
+            run=run,
+            data=results.Data(images.name, split, len(images), images.fingerprint, images.classes),
+            threat=results.Threat(threat.norm, threat.eps, threat.eps_text, threat.low, threat.high),
+            protocol=results.Protocol(protocol.name, protocol.version),
+            attacks={attack.name: repr(attack) for attack in protocol.attacks},
+            seed=seed,
+            verdicts=log.verdicts(),
+            curves=drawn,
+            findings=tuple(found),
+            checks=findings.CHECKS,
+            gallery=shown.gallery(examples) if gallery else None,
+            seconds=costs.seconds,
+            passes=costs.passes,
+            versions=versions(str(place)),
+            command=command,
+        )
+    if folder is not None:
+        evaluation.save(folder)
+    return evaluation
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    tensor = next(model.parameters(), None)
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
+def _log(folder: Path, identity: dict[str, Any], protocol: Protocol) -> VerdictLog:
+    return VerdictLog(folder / "verdicts.jsonl", identity, [attack.name for attack in protocol.attacks])
+
+
+def _identity(
+    model: nn.Module, images: ImageSet, threat: ThreatModel, protocol: Protocol, seed: int, count: int
+) -> dict[str, Any]:
+    """What must be equal for two evaluations to be parts of one."""
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data if value.dim() else b"")
+        digest.update(str(value.item()).encode() if not value.dim() else b"")
+    return {
+        "weights": digest.hexdigest(),
+        "data": images.fingerprint,
+        "threat": repr(threat),
+        "protocol": str(protocol),
+        "parameters": [repr(attack) for attack in protocol.attacks],
+        "seed": seed,
+        "n": count,
+    }
+
+
+def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, count: int) -> None:
+    new = [example for example in range(count) if example not in log.predictions]
+    log.record_clean(new, images.labels[new].numpy(), clean.prediction[new].numpy())
+
+
+def _attack(
+    attack: Attack[Any],
+    threat: ThreatModel,
+    subject: Subject,
+    log: VerdictLog,
+    costs: Costs,
+    shown: GalleryStore,
+    progress: bool,
+) -> None:
+    """Let one attack try the examples that still stand, and write its verdicts down as they fall."""
+    waiting = log.waiting(attack.name)
+    model = subject.model
+    before, since = (model.forward, model.backward), time.perf_counter()
+
+    with tqdm(total=len(waiting), desc=attack.name, disable=None if progress else True, unit="example") as bar:
+
+        def note(decisions: Sequence[Decision]) -> None:
+            nonlocal before, since
+            examples, found, distances, steps, _ = zip(*decisions, strict=True)
+            shown.offer(attack.name, decisions)
+            log.record(attack.name, examples, found, distances, steps)
+            now = time.perf_counter()
+            costs.add(attack.name, model.forward - before[0], model.backward - before[1], now - since)
+            before, since = (model.forward, model.backward), now
+            bar.update(len(decisions))
+            bar.set_postfix_str(_bound(log))
+
+        PackedSearch(attack, threat, subject, note).run(waiting)
+
+
+def _bound(log: VerdictLog) -> str:
+    """The robust accuracy that is still possible, which only falls from here."""
+    standing = sum(y == p and not log.broken(e) for e, (y, p) in log.predictions.items())
+    low, high = interval(standing, len(log.predictions))
+    return f"robust <= {standing / len(log.predictions):.1%} [{low:.1%}, {high:.1%}]"

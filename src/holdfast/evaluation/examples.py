@@ -1,0 +1,115 @@
+"""The examples under evaluation, and the model as the evaluator sees it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from holdfast import losses
+from holdfast.data import ImageSet
+from holdfast.errors import InvalidInput
+from holdfast.typing import Images, Labels, Logits
+
+
+class Counted:
+    """A model that counts the examples it is shown, and gives logits in float32 or better.
+
+    Attributes:
+        forward: example-passes forward.
+        backward: example-passes backward; every forward pass that keeps a graph is followed by one.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.forward = 0
+        self.backward = 0
+
+    def __call__(self, x: Images) -> Logits:
+        logits = losses.precise(self.model(x))
+        self.forward += len(x)
+        if logits.requires_grad:
+            self.backward += len(x)
+        return logits
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of an image set, brought to the device when they are asked for.
+
+    Attributes:
+        images: the split.
+        device: where the model is.
+    """
+
+    images: ImageSet
+    device: torch.device
+
+    def rows(self, index: Sequence[int]) -> tuple[Images, Labels]:
+        """Inputs in [0, 1] and labels of the examples at these positions, on the device."""
+        at = torch.as_tensor(index, dtype=torch.int64)
+        x = self.images.images[at].to(self.device)
+        x = x.float().div_(255.0) if x.dtype == torch.uint8 else x
+        return x, self.images.labels[at].to(self.device)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What the model says of clean inputs, on the CPU.
+
+    Attributes:
+        prediction: [N] int64.
+        ranking: [N, T] int64, the classes other than the label by falling logit; targeted searches aim at them in turn.
+        logits: [M, K], the logits of the first rows, for the checks of the evaluation.
+    """
+
+    prediction: Tensor
+    ranking: Tensor
+    logits: Tensor
+
+
+def look(model: Counted, examples: Examples, index: Sequence[int], batch_size: int, targets: int) -> Clean:
+    """Predict the clean inputs at `index`.
+
+    Raises:
+        InvalidInput: the model does not give [B, K] finite logits for the K classes of the data.
+    """
+    classes = len(examples.images.classes)
+    predictions, rankings, first = [], [], torch.zeros(0, classes)
+    for start in range(0, len(index), batch_size):
+        x, y = examples.rows(index[start : start + batch_size])
+        with torch.no_grad():
+            logits = model(x)
+        _check_logits(logits, len(x), classes)
+        predictions.append(logits.argmax(dim=1).cpu())
+        others = logits.scatter(1, y[:, None], -torch.inf)
+        rankings.append(others.topk(min(targets, classes - 1), dim=1).indices.cpu())
+        first = logits.cpu() if start == 0 else first
+    return Clean(torch.cat(predictions), torch.cat(rankings), first)
+
+
+def _check_logits(logits: Logits, rows: int, classes: int) -> None:
+    if logits.dim() != 2 or len(logits) != rows or logits.shape[1] < classes:
+        raise InvalidInput(
+            f"the model gives a tensor of shape {tuple(logits.shape)} for {rows} inputs; it must give one logit for "
+            f"each of the {classes} classes, [{rows}, {classes}]"
+        )
+    if not torch.isfinite(logits).all():
+        raise InvalidInput("the model gives logits that are not finite on clean inputs; nothing can be measured on it")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What every attack of an evaluation is given, besides its threat model.
+
+    Attributes:
+        ranking: see `Clean`; row i belongs to example i of the split.
+        seed: with an example's position and a search's number it decides all random numbers.
+        batch_size: rows in a batch.
+    """
+
+    model: Counted
+    examples: Examples
+    ranking: Tensor
+    seed: int
+    batch_size: int

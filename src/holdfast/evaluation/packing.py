@@ -1,0 +1,202 @@
+"""The packed loop: searches of many examples share one batch that stays full.
+
+An attack makes several searches of an example (targets x restarts). Each is a row of the batch; a row that is done,
+or whose example is decided, gives its place to the next waiting search. An example's verdict is that of its first
+search, in order, that succeeds: a success cancels the later searches and lets the earlier ones finish, so that the
+verdict does not depend on what else was in the batch, and nothing runs that one-by-one evaluation would not have run.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from holdfast.attacks import Attack, State
+from holdfast.evaluation.examples import Subject
+from holdfast.evaluation.judge import judge
+from holdfast.noise import Noise, stream_seed
+from holdfast.threat import ThreatModel
+
+S = TypeVar("S", bound=State)
+
+
+class Decision(NamedTuple):
+    """The end of an attack on one example.
+
+    Attributes:
+        example: its position in the split.
+        prediction: the class given to the adversary, -1 where there is none.
+        distance: of the adversary, nan where there is none.
+        steps: iterations of its searches up to the one that decided.
+        x_adv: the adversary, or the last search's strongest candidate.
+    """
+
+    example: int
+    prediction: int
+    distance: float
+    steps: int
+    x_adv: Tensor
+
+
+@dataclass
+class _Case:
+    """What is known so far of one example under attack."""
+
+    failed: set[int] = field(default_factory=set)  # searches that found nothing
+    success: int | None = None  # the first search, in order, known to succeed
+    decision: Decision | None = None  # the verdict, once every search before it has failed
+
+    def decided(self, searches: int) -> bool:
+        before = searches if self.success is None else self.success
+        return all(search in self.failed for search in range(before))
+
+
+class PackedSearch(Generic[S]):
+    """Runs one attack on many examples.
+
+    Args:
+        attack, threat, subject: who attacks whom within which bounds.
+        report: called with decisions as they fall.
+    """
+
+    def __init__(
+        self,
+        attack: Attack[S],
+        threat: ThreatModel,
+        subject: Subject,
+        report: Callable[[Sequence[Decision]], None],
+    ) -> None:
+        self.attack, self.threat, self.subject, self.report = attack, threat, subject, report
+        ranking = subject.ranking
+        self.targets = min(attack.targets, ranking.shape[1]) if attack.targets else 0
+        self.searches = max(self.targets, 1) * attack.restarts
+        self.stream = stream_seed(*attack.name.encode()) >> 1
+        self.cases: dict[int, _Case] = {}  # of the examples under attack
+        self.decided: set[int] = set()
+        self.places: list[tuple[int, int] | None] = []  # (example, search) of each row, None once it is done
+        self.state: S | None = None
+
+    def run(self, waiting: Sequence[int]) -> None:
+        """Decide the examples at these positions of the split."""
+        queue = self._queue(waiting)
+        while self._fill(queue):
+            assert self.state is not None
+            self.state = self.attack.step(self.threat, self.subject.model, self.state)
+            self._settle()
+
+    def _queue(self, waiting: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Searches in order: block by block, so that decisions fall all along and a killed run loses little."""
+        block = 2 * self.subject.batch_size
+        for start in range(0, len(waiting), block):
+            for search in range(self.searches):
+                for example in waiting[start : start + block]:
+                    if example not in self.decided and self.cases.setdefault(example, _Case()).success is None:
+                        yield example, search
+
+    def _fill(self, queue: Iterator[tuple[int, int]]) -> bool:
+        """Replace rows that are done, once there are enough of them to be worth the copying; False when all is done."""
+        live = [place is not None for place in self.places]
+        done = len(live) - sum(live)
+        if self.state is not None and any(live) and done * 16 < self.subject.batch_size:
+            return True
+        parts: list[S] = []
+        if self.state is not None and any(live):
+            parts.append(
+                self.state if done == 0 else self.state.select(torch.tensor(live, device=self.subject.examples.device))
+            )
+        self.places = [place for place in self.places if place is not None]
+        fresh: list[tuple[int, int]] = []
+        while len(self.places) + len(fresh) < self.subject.batch_size and (place := next(queue, None)) is not None:
+            fresh.append(place)
+        if fresh:
+            parts.append(self._start(fresh))
+        self.places += fresh
+        if not parts:
+            self.state = None
+            return False
+        self.state = parts[0] if len(parts) == 1 else type(parts[0]).concat(parts)
+        return True
+
+    def _start(self, places: Sequence[tuple[int, int]]) -> S:
+        example, search = torch.tensor(places, dtype=torch.int64).unbind(dim=1)
+        x, y = self.subject.examples.rows(example.tolist())
+        noise = Noise.of(self.subject.seed, example.to(y.device), self.stream).fold(search.to(y.device))
+        target = None
+        if self.targets:
+            target = self.subject.ranking[example, search // self.attack.restarts].to(y.device)
+        return self.attack.start(self.threat, x, y, noise, target)
+
+    def _settle(self) -> None:
+        """Judge the rows that claim success or have spent their budget, and report what that decides."""
+        state = self.state
+        assert state is not None
+        spent = state.iteration >= self.attack.budget
+        ended = [row for row in (state.success | spent).nonzero().flatten().tolist() if self.places[row] is not None]
+        if not ended:
+            return
+        at = torch.tensor(ended, device=state.y.device)
+        refuted = []
+        touched = set()
+        columns = (ended, self._judge(state, at), spent[at].tolist(), state.iteration[at].tolist())
+        for row, found, over, iterations in zip(*columns, strict=True):
+            place = self.places[row]
+            assert place is not None
+            if found is None and not over:
+                refuted.append(row)
+                continue
+            self._end(place, found, iterations, state.x_adv[row])
+            self.places[row] = None
+            touched.add(place[0])
+        if refuted:
+            # The claim did not hold in the judge's pass (a tie, rounded the other way): the search goes on.
+            success = state.success.clone()
+            success[torch.tensor(refuted, device=success.device)] = False
+            self.state = replace(state, success=success)
+        self._decide(touched)
+
+    def _judge(self, state: S, at: Tensor) -> list[tuple[int, float] | None]:
+        """(prediction, distance) for each of these rows whose candidate is an adversary, None for the others."""
+        claims = torch.ones_like(at, dtype=torch.bool) if self.attack.hands_over_unseen else state.success[at]
+        verdicts: list[tuple[int, float] | None] = [None] * len(at)
+        shown = at[claims]
+        if len(shown):
+            candidates = (state.x[shown], state.y[shown], state.x_adv[shown])
+            found = judge(self.subject.model, self.threat, self.attack.name, *candidates)
+            outcome = zip(found.broken.tolist(), found.prediction.tolist(), found.distance.tolist(), strict=True)
+            for k, (broken, prediction, distance) in zip(claims.nonzero().flatten().tolist(), outcome, strict=True):
+                verdicts[k] = (prediction, distance) if broken else None
+        return verdicts
+
+    def _end(self, place: tuple[int, int], found: tuple[int, float] | None, iterations: int, x_adv: Tensor) -> None:
+        """Note how one search ended."""
+        example, search = place
+        case = self.cases[example]
+        steps = search * self.attack.budget + iterations
+        if found is None:
+            case.failed.add(search)
+            if case.success is None and search == self.searches - 1:
+                case.decision = Decision(example, -1, float("nan"), steps, x_adv)
+        elif case.success is None or search < case.success:
+            case.success = search
+            case.decision = Decision(example, *found, steps, x_adv)
+
+    def _decide(self, touched: set[int]) -> None:
+        """Report the examples that are decided now, and cancel the searches that a success has made needless."""
+        decisions = []
+        for example in sorted(touched):
+            case = self.cases[example]
+            if case.decided(self.searches):
+                assert case.decision is not None
+                decisions.append(case.decision)
+                self.decided.add(example)
+        for row, place in enumerate(self.places):
+            if place is not None and place[0] in touched:
+                success = self.cases[place[0]].success
+                if success is not None and place[1] > success:
+                    self.places[row] = None
+        for decision in decisions:
+            del self.cases[decision.example]
+        if decisions:
+            self.report(decisions)
