@@ -184,7 +184,7 @@ def test_differences_name_the_field_and_both_values() -> None:
     )
     assert differences(RECIPE, other) == [
         "method.local_component: WorstPoint -> none",
-        f"threat.eps: {8 / 255} -> 0.3",
+        "threat.eps: 8/255 -> 0.3",
         "epochs: 3 -> 5",
         "holdout: 0.1 -> none",
     ]
@@ -192,7 +192,7 @@ def test_differences_name_the_field_and_both_values() -> None:
     assert differences(replace(RECIPE, method=Natural()), RECIPE) == ["method: Natural -> ATLAS"]
     assert differences(Step((0.1, 0.2)), Step((0.1, 0.3))) == ["milestones.1: 0.2 -> 0.3"]
     assert differences(Step((0.1,)), Step((0.1, 0.3))) == ["milestones: (0.1) -> (0.1, 0.3)"]
-    assert differences(Local(1), Local(True)) == ["number: 1 -> True"]
+    assert differences(Local(1), Local(True)) == ["number: 1 -> true"]
 
 
 def test_a_dataclass_whose_fields_are_tensors_compares_by_content() -> None:

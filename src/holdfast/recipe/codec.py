@@ -16,6 +16,7 @@ from typing import Any
 
 from holdfast import userfile
 from holdfast.errors import CheckpointError, InvalidInput
+from holdfast.recipe.shown import shown
 
 Json = Any  # what json.dumps takes: None, bool, int, float, str, list, dict
 
@@ -224,7 +225,7 @@ def _make(kind: Any, tag: str, content: dict[str, Any], where: str) -> Any:
 
 
 def differences(a: object, b: object) -> list[str]:
-    """The fields in which two values differ, as lines "method.beta: 6.0 -> 3.0".
+    """The fields in which two values differ, as lines "method.beta: 6 -> 3".
 
     Args:
         a, b: values, or what `encode` made of them. The `sources` of a recipe decide nothing and are left out.
@@ -242,13 +243,4 @@ def _compare(a: Json, b: Json, path: str) -> Iterator[str]:
         for position, (left, right) in enumerate(zip(a, b, strict=True)):
             yield from _compare(left, right, f"{path}.{position}")
     elif a != b or type(a) is not type(b):
-        yield f"{path.lstrip('.')}: {_text(a)} -> {_text(b)}"
-
-
-def _text(data: Json) -> str:
-    """A short form: the class of a dataclass, everything else in full."""
-    if isinstance(data, dict) and "type" in data:
-        return str(data.get("value") or data["type"].rpartition(":")[2].rpartition(".")[2])
-    if isinstance(data, list):
-        return f"({', '.join(_text(item) for item in data)})"
-    return "none" if data is None else str(data)
+        yield f"{path.lstrip('.')}: {shown(a)} -> {shown(b)}"
