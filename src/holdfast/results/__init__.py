@@ -4,11 +4,11 @@ Nothing here imports torch: numpy holds the verdicts, Parquet and JSON store the
 merged and reported on a machine without a model or an accelerator.
 """
 
-from .evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Severity, Threat
-from .history import History
-from .log import VerdictLog
-from .rates import Rate, Spread, interval, paired_difference, spread
-from .verdicts import Outcome, Verdicts, merge
+from holdfast.results.evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Severity, Threat
+from holdfast.results.history import History
+from holdfast.results.log import VerdictLog
+from holdfast.results.rates import Rate, Spread, interval, paired_difference, spread
+from holdfast.results.verdicts import Outcome, Verdicts, merge
 
 __all__ = [
     "Curve",

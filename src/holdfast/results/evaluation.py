@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InvalidInput, unknown
-from .rates import Rate
-from .verdicts import Verdicts
+from holdfast.errors import InvalidInput, unknown
+from holdfast.results.rates import Rate
+from holdfast.results.verdicts import Verdicts
 
 
 @dataclass(frozen=True)
@@ -221,19 +221,19 @@ class Evaluation:
 
     def save(self, folder: Path) -> None:
         """Write evaluation.json, verdicts.parquet and gallery.npz into `folder`, each whole or not at all."""
-        from .storage import save
+        from holdfast.results.storage import save
 
         save(self, Path(folder))
 
     @staticmethod
     def load(folder: Path) -> "Evaluation":
         """Read what `save` wrote. Raises CheckpointError for missing, truncated, foreign or mixed files."""
-        from .storage import load
+        from holdfast.results.storage import load
 
         return load(Path(folder))
 
     def to_json(self) -> dict[str, Any]:
         """All but pictures and single verdicts, with the derived accuracies, ready for `json.dumps`."""
-        from .storage import describe
+        from holdfast.results.storage import describe
 
         return describe(self)

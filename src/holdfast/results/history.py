@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CheckpointError
+from holdfast.errors import CheckpointError
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import CheckpointError, HoldfastError, InvalidInput
-from ..files import sync_folder
-from .verdicts import Outcome, Verdicts
+from holdfast.errors import CheckpointError, HoldfastError, InvalidInput
+from holdfast.files import sync_folder
+from holdfast.results.verdicts import Outcome, Verdicts
 
 SCHEMA = "holdfast.verdict_log/1"
 Verdict = tuple[int, float, int]  # adversarial prediction (-1: none), distance (nan: none), steps

@@ -8,7 +8,7 @@ from statistics import NormalDist, fmean, stdev
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InvalidInput
+from holdfast.errors import InvalidInput
 
 
 def interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -14,11 +14,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ..errors import CheckpointError, InvalidInput
-from .evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Threat
-from ..files import write_atomically
-from .rates import Rate
-from .table import from_parquet, to_parquet
+from holdfast.errors import CheckpointError, InvalidInput
+from holdfast.files import write_atomically
+from holdfast.results.evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Threat
+from holdfast.results.rates import Rate
+from holdfast.results.table import from_parquet, to_parquet
 
 SCHEMA = "holdfast.evaluation"
 VERSION = 1

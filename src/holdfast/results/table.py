@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckpointError, InvalidInput
-from .verdicts import Verdicts
+from holdfast.errors import CheckpointError, InvalidInput
+from holdfast.results.verdicts import Verdicts
 
 SCHEMA = "holdfast.verdicts/1"
 COLUMNS = (

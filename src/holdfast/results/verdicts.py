@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InvalidInput
-from .rates import Rate
+from holdfast.errors import InvalidInput
+from holdfast.results.rates import Rate
 
 
 class Outcome(StrEnum):
@@ -197,15 +197,15 @@ class Verdicts:
 
     def save(self, path: Path) -> None:
         """Write the verdicts as Parquet in long format (see `holdfast.results.table`), whole or not at all."""
-        from ..files import write_atomically
-        from .table import to_parquet
+        from holdfast.files import write_atomically
+        from holdfast.results.table import to_parquet
 
         write_atomically(Path(path), to_parquet(self))
 
     @staticmethod
     def load(path: Path) -> "Verdicts":
         """Read what `save` wrote. Raises CheckpointError for a missing, truncated or foreign file."""
-        from .table import read_parquet
+        from holdfast.results.table import read_parquet
 
         return read_parquet(Path(path))
 

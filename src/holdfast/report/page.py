@@ -1,0 +1,95 @@
+"""The page: saved evaluations and training logs in, one HTML file out. Nothing else enters, not even the time."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import InvalidInput
+from holdfast.files import write_atomically
+from holdfast.report import curves, doubts, gallery, models, tables, text
+from holdfast.report.charts import legend
+from holdfast.results import Evaluation, History
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def write(
+    evaluations: Sequence[Evaluation], histories: Mapping[str, History], out: Path, *, cards: int = gallery.CARDS
+) -> Path:
+    """Write the page to `out`, whole or not at all, and return its path. See `render` for the arguments."""
+    out = Path(out)
+    write_atomically(out, render(evaluations, histories, cards=cards).encode())
+    return out
+
+
+def render(evaluations: Sequence[Evaluation], histories: Mapping[str, History], *, cards: int = gallery.CARDS) -> str:
+    """The page about `evaluations`, side by side in the order given, and about the training runs `histories`.
+
+    A history whose key is an evaluation's run folder is drawn in that model's colour. `cards` limits the gallery
+    of each model. Raises InvalidInput where there is nothing to show.
+    """
+    if not evaluations and not any(len(history) for history in histories.values()):
+        raise InvalidInput("there is nothing to report: give at least one evaluation or one training log with an epoch")
+    named = models.name_models(evaluations)
+    return _templates().get_template("page.html").render(_contents(named, histories, cards))
+
+
+def _contents(named: Sequence[models.Model], histories: Mapping[str, History], limit: int) -> dict[str, Any]:
+    rows = models.compare(named)
+    disagreements = models.disagreements(named)
+    strength = curves.strength_charts(named)
+    return {
+        "models": named,
+        "rows": rows,
+        "leader": next((row for row in rows if row.leads), None),
+        "runner_up": _runner_up(rows) if not disagreements else None,
+        "disagreements": disagreements,
+        "findings": doubts.found(named),
+        "checked": doubts.checked(named),
+        "groups": models.groups(named),
+        "strength": strength,
+        "strength_legend": legend(strength),
+        "training": curves.training_charts(histories, named),
+        "cards": gallery.cards(named, limit),
+    }
+
+
+def _runner_up(rows: Sequence[models.Row]) -> models.Row | None:
+    others = [row for row in rows if not row.leads and row.difference is not None]
+    return max(others, key=lambda row: row.robust.value, default=None)
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("holdfast.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "count": text.count,
+        "duration": text.duration,
+        "large": text.large,
+        "listing": text.listing,
+        "percent": text.percent,
+        "plural": text.plural,
+        "significant": text.significant,
+    }
+    templates.globals |= {
+        "attack_rows": tables.attack_rows,
+        "class_rows": tables.class_rows,
+        "examples": models.examples,
+        "frequent_confusions": tables.frequent_confusions,
+        "matrix": tables.matrix,
+        "paint": curves.paint,
+        "points": text.points,
+        "points_span": text.points_span,
+        "span": text.span,
+    }
+    return templates
