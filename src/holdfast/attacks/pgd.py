@@ -50,6 +50,10 @@ class PGD(Attack[State]):
     def budget(self) -> int:
         return self.steps
 
+    @property
+    def hands_over_unseen(self) -> bool:
+        return True
+
     def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> State:
         return opening(x, y, noise, target, self.initial(threat, x, noise))
 

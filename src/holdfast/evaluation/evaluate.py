@@ -16,7 +16,8 @@ from holdfast import modes, results
 from holdfast.attacks import Attack
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
-from holdfast.evaluation import curves, findings
+from holdfast.evaluation import findings
+from holdfast.evaluation.curves import against_eps, against_steps
 from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
 from holdfast.evaluation.keepsakes import Costs, GalleryStore
 from holdfast.evaluation.packing import Decision, PackedSearch
@@ -26,7 +27,7 @@ from holdfast.results import Evaluation, VerdictLog, interval
 from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
-PREFLIGHT_EXAMPLES = 8
+LOOKED_AT = 8  # examples of the first checks
 
 
 def evaluate(
@@ -82,8 +83,7 @@ def evaluate(
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with modes.inference(model), keeping as kept, _log(Path(kept), identity, protocol) as log:
         counted, examples = Counted(model), Examples(images, place)
-        first = examples.rows(range(min(count, PREFLIGHT_EXAMPLES)))[0]
-        found = findings.preflight(counted, threat, first, was_training)
+        found = findings.preflight(counted, threat, examples.rows(range(min(count, LOOKED_AT)))[0], was_training)
         clean = look(counted, examples, range(count), batch_size, max(attack.targets for attack in protocol.attacks))
         _record_clean(log, images, clean, count)
         subject = Subject(counted, examples, clean.ranking, seed, batch_size)
@@ -93,12 +93,7 @@ def evaluate(
         )
         for attack in protocol.attacks:
             _attack(attack, threat, subject, log, costs, shown, progress)
-        drawn: tuple[results.Curve, ...] = ()
-        if with_curves:
-            part = min(count, CURVE_EXAMPLES)
-            right = [e for e in range(part) if log.predictions[e][0] == log.predictions[e][1]]
-            drawn = tuple(draw(threat, subject, right, part) for draw in (curves.against_eps, curves.against_steps))
-        found += findings.after(drawn, threat, len(images.classes))
+        drawn = _curves(threat, subject, log, min(count, CURVE_EXAMPLES)) if with_curves else ()
         evaluation = Evaluation(
             model=name,
             run=run,
@@ -109,7 +104,7 @@ def evaluate(
             seed=seed,
             verdicts=log.verdicts(),
             curves=drawn,
-            findings=tuple(found),
+            findings=(*found, *findings.after(drawn, threat, len(images.classes))),
             checks=findings.CHECKS,
             gallery=shown.gallery(examples) if gallery else None,
             seconds=costs.seconds,
@@ -154,6 +149,12 @@ def _identity(
 def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, count: int) -> None:
     new = [example for example in range(count) if example not in log.predictions]
     log.record_clean(new, images.labels[new].numpy(), clean.prediction[new].numpy())
+
+
+def _curves(threat: ThreatModel, subject: Subject, log: VerdictLog, count: int) -> tuple[results.Curve, ...]:
+    """Both curves, on the first `count` examples."""
+    right = [example for example in range(count) if len(set(log.predictions[example])) == 1]
+    return against_eps(threat, subject, right, count), against_steps(threat, subject, right, count)
 
 
 def _attack(
