@@ -1,0 +1,48 @@
+# `make demo` runs the main job on built-in data; `make test` passes the tests. Both set up what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/installed
+	rm -rf runs/demo
+	$(BIN)/holdfast train atlas --data digits --out runs/demo/atlas
+	$(BIN)/holdfast train fgsm_rs --data digits --out runs/demo/fgsm_rs
+	$(BIN)/holdfast evaluate runs/demo/atlas --attacks quick
+	$(BIN)/holdfast evaluate runs/demo/fgsm_rs --attacks quick
+	$(BIN)/holdfast report runs/demo/atlas runs/demo/fgsm_rs --out report.html
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Holdfast needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp a set of extras, so that nothing is installed twice.
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/installed-test $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) runs/demo report.html .mypy_cache .pytest_cache .ruff_cache
