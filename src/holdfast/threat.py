@@ -38,7 +38,7 @@ def format_eps(eps: float) -> str:
 
 
 def _flat(x: Tensor) -> Tensor:
-    return x.reshape(x.shape[0], -1)
+    return x.flatten(1)
 
 
 def _per_row(values: PerExample, like: Tensor) -> Tensor:
@@ -170,6 +170,8 @@ class L2(ThreatModel):
         fixed = torch.cat([torch.zeros_like(at_box[:, :1]), at_box], dim=1).gather(1, inside)
         free = torch.cat([size.square().sum(dim=1, keepdim=True), moving], dim=1).gather(1, inside)
         t = ((self.eps**2 - fixed).clamp(min=0.0) / free.clamp(min=1e-300)).sqrt().clamp(max=1.0)
+        # Where the whole change fits nothing is free any more, and with no room to spare t would be 0 / 0.
+        t = torch.where(at_box[:, -1:] <= self.eps**2, 1.0, t)
         return (x + (d * t).to(x.dtype).reshape(x.shape)).clamp_(self.low, self.high)
 
     def sample(self, x: Images, noise: Noise) -> Images:
