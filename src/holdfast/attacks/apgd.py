@@ -101,15 +101,17 @@ class APGD(Attack[APGDState]):
         return self.steps + 1
 
     def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> APGDState:
-        base = opening(x, y, noise, target, self.initial(threat, x, noise))
-        lowest = torch.full_like(y, -torch.inf, dtype=torch.float32)
+        # The first point may be handed over, so it has to be allowed whatever `initial` gives.
+        base = opening(x, y, noise, target, threat.project(x, self.initial(threat, x, noise)))
+        lowest = torch.full_like(y, -torch.inf, dtype=torch.promote_types(x.dtype, torch.float32))
         return APGDState(
             **vars(base),
             previous=base.point,
             best=base.point,
             best_gradient=torch.zeros_like(x),
             best_value=lowest,
-            value=lowest,
+            # Nothing rises above this, so that the start is not counted as a rise.
+            value=torch.full_like(lowest, torch.inf),
             reviewed_value=lowest,
             rises=torch.zeros_like(y),
             step_size=torch.full_like(lowest, 2.0 * threat.eps),

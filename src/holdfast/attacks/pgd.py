@@ -55,7 +55,11 @@ class PGD(Attack[State]):
         return True
 
     def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> State:
-        return opening(x, y, noise, target, self.initial(threat, x, noise))
+        point = self.initial(threat, x, noise)
+        if self.early_stop:
+            # A row may be held at its first point, which therefore has to be allowed already.
+            point = self.constrain(threat, x, point)
+        return opening(x, y, noise, target, point)
 
     def step(self, threat: ThreatModel, model: Classifier, state: State) -> State:
         at = evaluate(model, self.criterion, state)
