@@ -1,0 +1,174 @@
+"""The laws of a method: a loss that is a function of its arguments, costs what it says and searches inside S(x)."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.methods import Batch, Loss, Method, Progress
+from holdfast.noise import Noise
+from holdfast.testing.laws import Laws
+from holdfast.testing.subjects import CLASSES, RowExact, batch_norm_network, inputs, metered
+from holdfast.threat import L2, Linf, ThreatModel
+
+COUNT = 8
+THREATS = (Linf(0.1), L2(0.6))
+LATE = Progress(fraction=0.75, epoch=3, step=75, steps=100)
+
+
+def check_method(
+    method: Method,
+    threats: Sequence[ThreatModel] = THREATS,
+    model: nn.Module | None = None,
+    shape: Sequence[int] = (2, 4, 5),
+    leaves_ball: bool = False,
+) -> None:
+    """Check a method under every threat model that it is made for.
+
+    Args:
+        method: an instance; give it few inner steps.
+        threats: with eps above 0.
+        model: inputs of `shape` to logits of 5 classes, without BatchNorm or dropout. By default a small smooth
+            network. A network with BatchNorm is checked besides.
+        shape: of one example.
+        leaves_ball: for a method that trains on points out of the ball, but not out of the box.
+
+    Raises:
+        AssertionError: a law is broken; the message says which and by how much.
+    """
+    plain = RowExact(shape) if model is None else model
+    for threat in threats:
+        for network in (plain, batch_norm_network(shape)):
+            trial = _Trial(method, threat, network, shape, leaves_ball)
+            trial.check_value()
+            trial.check_warm_up()
+            trial.check_purity()
+        _Trial(method, threat, plain, shape, leaves_ball).check_order()
+
+
+class _Trial:
+    """One method on one network under one threat model."""
+
+    def __init__(
+        self, method: Method, threat: ThreatModel, model: nn.Module, shape: Sequence[int], leaves_ball: bool
+    ) -> None:
+        kind = "a network with BatchNorm" if _norms(model) else "a network without BatchNorm"
+        self.laws = Laws(f"{type(method).__name__} under {threat} on {kind}")
+        self.method, self.threat, self.leaves_ball = method, threat, leaves_ball
+        self.model = model
+        self.batch = Batch(inputs(threat, COUNT, shape), torch.arange(COUNT) % CLASSES, torch.arange(COUNT) + 100)
+        self.noise = Noise.of(37, self.batch.index)
+
+    def loss(
+        self,
+        model: nn.Module,
+        threat: ThreatModel | None = None,
+        progress: Progress = LATE,
+        batch: Batch | None = None,
+        noise: Noise | None = None,
+    ) -> Loss:
+        batch, noise = batch or self.batch, noise or self.noise
+        with torch.random.fork_rng(devices=[]):
+            state = self.method.init(model, CLASSES)
+        return self.method.loss(model, batch, threat or self.threat, state, progress, noise)
+
+    def fresh(self) -> nn.Module:
+        model = copy.deepcopy(self.model).train()
+        model.zero_grad(set_to_none=True)
+        return model
+
+    def check_value(self) -> None:
+        """The value, its gradient, its price and the points it is taken at."""
+        laws, model = self.laws, self.fresh()
+        with metered(model) as meter, laws.model_rests(model, buffers=False):
+            loss = self.loss(model)
+        _check_loss(laws, loss)
+        updates = {int(norm.get_buffer("num_batches_tracked")) for norm in _norms(model)}
+        laws.require(
+            updates <= {len(meter.outer)},
+            "running statistics move in outer passes alone",
+            f"they moved {sorted(updates)} times in {len(meter.outer)} passes in train mode",
+        )
+        self._check_points(meter.outer, self.threat)
+        with metered(model) as outer:
+            torch.autograd.backward(loss.value)
+        for name, parameter in model.named_parameters():
+            gradient = parameter.grad
+            laws.require(gradient is not None, f"the parameter {name} gets a gradient")
+            if gradient is not None:
+                laws.require(gradient.isfinite(), f"the gradient of {name} is finite")
+                laws.require(bool(gradient.any()), f"the gradient of {name} is not 0 everywhere")
+        laws.require(outer.forward_rows == 0, "the backward pass asks the model nothing new")
+        self._check_passes(meter.passes(COUNT), meter.double)
+
+    def _check_passes(self, counted: float, double: bool) -> None:
+        said = self.method.passes
+        # What differentiating a gradient costs cannot be counted in rows; such a method may only say more.
+        fits = counted <= said + 1e-6 if double else abs(counted - said) <= 1e-6
+        self.laws.require(fits, "`passes` is what a step costs", f"it says {said:.4g}, counted are {counted:.4g}")
+
+    def _check_points(self, outer: list[Tensor], threat: ThreatModel) -> None:
+        self.laws.require(len(outer) > 0, "the loss is taken with the model in train mode", "no pass was")
+        for points in outer:
+            fits = len(points) % COUNT == 0
+            self.laws.require(fits, "outer passes take the batch once or several times", f"{len(points)} rows")
+            for part in torch.split(points, COUNT):
+                low, high = part.min().item(), part.max().item()
+                far = threat.distance(self.batch.x, part).max().item()
+                where = f"distance up to {far:.6g}, values in [{low:.6g}, {high:.6g}]"
+                if self.leaves_ball:
+                    self.laws.require(low >= threat.low and high <= threat.high, "outer points lie in the box", where)
+                else:
+                    self.laws.require(threat.contains(self.batch.x, part), "outer points lie in S(x)", where)
+
+    def check_warm_up(self) -> None:
+        """The first steps of training: eps 0, and the first step of all."""
+        first = Progress(fraction=0.0, epoch=0, step=0, steps=100)
+        none = self.threat.scaled(0.0)
+        for threat, progress in ((none, first), (none, LATE), (self.threat, first)):
+            model = self.fresh()
+            with metered(model) as meter:
+                loss = self.loss(model, threat, progress)
+            _check_loss(self.laws, loss)
+            self._check_points(meter.outer, threat)
+            torch.autograd.backward(loss.value)
+
+    def check_purity(self) -> None:
+        """Arguments in, value out, nothing else."""
+        batch, keys = self.batch, self.noise.keys
+        model = self.fresh()
+        with self.laws.unmodified(x=batch.x, y=batch.y, index=batch.index, keys=keys):
+            value = self.loss(model).value
+        self.laws.equal(self.loss(self.fresh()).value, value, "the same arguments give the same value")
+        busy = self.fresh()
+        for parameter in busy.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        with self.laws.model_rests(busy, buffers=False):
+            accumulated = self.loss(busy).value
+        self.laws.equal(accumulated, value, "gradients that wait in .grad change nothing")
+
+    def check_order(self) -> None:
+        """The loss belongs to the set of examples, not to their order."""
+        order = torch.arange(COUNT).roll(3).flip(0)
+        batch = Batch(self.batch.x[order], self.batch.y[order], self.batch.index[order])
+        value = self.loss(self.fresh()).value
+        permuted = self.loss(self.fresh(), batch=batch, noise=self.noise.select(order)).value
+        self.laws.equal(permuted, value, "a permuted batch has the same loss", 1e-5 * (1.0 + value.abs().item()))
+
+
+def _norms(model: nn.Module) -> list[nn.BatchNorm1d]:
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+
+
+def _check_loss(laws: Laws, loss: Loss) -> None:
+    value = loss.value
+    laws.require(value.shape == (), "the loss is a scalar", f"its shape is {list(value.shape)}")
+    laws.require(value.dtype == torch.float32, "the loss is float32", f"it is {value.dtype}")
+    laws.require(value.isfinite(), "the loss is finite", f"it is {value.item()}")
+    laws.require(value.requires_grad, "the loss has a graph")
+    for name, part in loss.parts.items():
+        laws.require(part.shape == (), f"the part {name} is a scalar", f"its shape is {list(part.shape)}")
+        laws.require(not part.requires_grad, f"the part {name} is detached")
+        if name.endswith("accuracy"):
+            laws.require(0.0 <= part.item() <= 1.0, f"the part {name} lies in [0, 1]", f"it is {part.item():g}")
