@@ -36,6 +36,7 @@ def test_tensors_take_numpy_and_torch_and_count_the_classes() -> None:
     assert (train.images.dtype, train.labels.dtype) == (torch.float32, torch.int64)
     assert train.classes == ("0", "1", "2", "3")
     assert source.load("test").name == "tensors/test"
+    assert all(isinstance(part, torch.Tensor) for part in (*source.train, *source.test)), "records take no lists"
     assert "0.6" not in repr(source), "a record of the source must not hold its pixels"
 
 

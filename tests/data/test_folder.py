@@ -77,9 +77,9 @@ def test_what_is_missing_is_told(pets: Path, tmp_path: Path) -> None:
         Folder(str(pets)).load("train")
     (tmp_path / "flat/train").mkdir(parents=True)
     with pytest.raises(DataError, match=r"train has no folders; give one folder a class"):
-        Folder(str(tmp_path / "flat"))
+        Folder(str(tmp_path / "flat")).load("train")
     with pytest.raises(DataError, match=r"no folder train"):
-        Folder(str(tmp_path / "nowhere"))
+        Folder(str(tmp_path / "nowhere")).load("train")
 
 
 def test_files_stay_on_disk_until_they_are_read(pets: Path) -> None:

@@ -90,9 +90,9 @@ def test_a_colour_index_of_names_does_not_hide_a_wrong_label(
 def test_what_cannot_be_read_is_told(tmp_path: Path, encode: Encode, pictures: Pictures, write: Write) -> None:
     good = encode(pictures(1, 2, 2)[0])
     with pytest.raises(DataError, match=r"no folder '.*nowhere'"):
-        Parquet(str(tmp_path / "nowhere"))
+        Parquet(str(tmp_path / "nowhere")).load("train")
     with pytest.raises(DataError, match=r"has no train\*.parquet"):
-        Parquet(str(tmp_path))
+        Parquet(str(tmp_path)).load("train")
     write(tmp_path / "train.parquet", [good, b"no image"], [0, 1])
     source = Parquet(str(tmp_path))
     with pytest.raises(DataError, match=r"row 1 of .* cannot be decoded"):
@@ -144,7 +144,7 @@ def test_several_configurations_below_one_folder_are_refused(
     for name in ("small", "large"):
         write(tmp_path / name / "train.parquet", [encode(pictures(1, 2, 2)[0])], [0])
     with pytest.raises(DataError, match=r"several data sets, large, small"):
-        Parquet(str(tmp_path))
+        Parquet(str(tmp_path)).load("train")
 
 
 def test_sixteen_bit_images_and_bad_options_are_refused(tmp_path: Path, write: Write) -> None:

@@ -28,8 +28,9 @@ class Folder:
         size: see `Decoder`.
 
     Raises:
-        DataError: at construction, if there are no classes in train; at loading, if a split is missing or has a class
-            that train has not, or an image cannot be read or has another size than the first.
+        DataError: at loading, if a split is missing or empty or has a class that train has not, or an image cannot be
+            read or has another size than the first. Not at construction: a recorded recipe can be read on a machine
+            that lacks the data.
     """
 
     path: str
@@ -41,8 +42,6 @@ class Folder:
         Decoder(self.channels, self.size)
         if not self.name:
             object.__setattr__(self, "name", Path(self.path).expanduser().resolve().name)
-        if not self._classes("train"):
-            raise DataError(f"{self.path}/train has no folders; give one folder a class, train/<class>/*.png")
 
     def load(self, split: str) -> ImageSet:
         """Read the split "train" or "test" into memory: uint8 [N, C, H, W]."""
@@ -51,6 +50,8 @@ class Folder:
     def files(self, split: str) -> FileSet:
         """The split "train" or "test" without decoding it, for `StreamingLoader`."""
         classes, present = self._classes("train"), self._classes(check_split(split))
+        if not classes:
+            raise DataError(f"{self._split('train')} has no folders; give one folder a class, train/<class>/*.png")
         if strange := sorted(set(present) - set(classes)):
             raise DataError(f"{self._split(split)} has classes that train has not: {', '.join(strange)}")
         number = {word: label for label, word in enumerate(classes)}

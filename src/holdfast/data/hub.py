@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from holdfast.data.decode import Decoder
-from holdfast.data.imageset import ImageSet
+from holdfast.data.imageset import ImageSet, number_classes
 from holdfast.data.source import SPLITS, check_split
-from holdfast.data.tables import find_columns, number_classes, read_labels, read_tables
+from holdfast.data.tables import find_columns, read_labels, read_tables
 from holdfast.errors import DataError, MissingExtra
 
 HUB_IDS = {"mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}

@@ -37,6 +37,12 @@ def check_labels(labels: Labels, classes: Sequence[str], name: str) -> None:
         )
 
 
+def number_classes(labels: Sequence[Labels]) -> tuple[str, ...]:
+    """Names "0", "1", ... up to the greatest label of all splits, for data that does not name its classes."""
+    highest = max((int(split.max()) for split in labels if len(split)), default=-1)
+    return tuple(str(label) for label in range(highest + 1))
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Labelled examples in memory.

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.data.decode import Decoder
-from holdfast.data.imageset import ImageSet
+from holdfast.data.imageset import ImageSet, number_classes
 from holdfast.data.source import SPLITS, check_split
-from holdfast.data.tables import Columns, find_columns, number_classes, read_labels, read_tables
+from holdfast.data.tables import Columns, find_columns, read_labels, read_tables
 from holdfast.errors import DataError
 
 
@@ -45,7 +45,8 @@ class Parquet:
         size: see `Decoder`.
 
     Raises:
-        DataError: at construction, if the folder has no training files; at loading, if one cannot be read.
+        DataError: at loading, if there is no folder, no file of the split, or one cannot be read. Not at construction:
+            a recorded recipe can be read on a machine that lacks the data.
     """
 
     path: str
@@ -59,7 +60,6 @@ class Parquet:
         Decoder(self.channels, self.size)
         if not self.name:
             object.__setattr__(self, "name", Path(self.path).expanduser().resolve().name)
-        self._shards("train")
 
     def load(self, split: str) -> ImageSet:
         """Read the split "train" or "test": uint8 [N, C, H, W]."""

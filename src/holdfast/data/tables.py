@@ -72,12 +72,6 @@ def read_labels(table: Any, column: str, name: str) -> Labels:
     return torch.tensor(labels.to_pylist(), dtype=torch.int64)
 
 
-def number_classes(labels: Sequence[Labels]) -> tuple[str, ...]:
-    """Names "0", "1", ... up to the greatest label of all splits, for tables that do not name their classes."""
-    highest = max((int(split.max()) for split in labels if len(split)), default=-1)
-    return tuple(str(label) for label in range(highest + 1))
-
-
 def read_tables(
     tables: Sequence[tuple[str, Any]], first: Any, columns: Columns, decoder: Decoder, name: str
 ) -> ImageSet:
