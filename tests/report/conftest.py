@@ -62,7 +62,7 @@ def draw_digit(digit: int, rng: np.random.Generator, shape: tuple[int, ...]) -> 
 
 
 def make_verdicts(n: int, classes: int, clean: float, robust: float, seed: int) -> Verdicts:
-    """A cascade over n examples; an example's difficulty does not depend on the seed, so that models compare in pairs."""
+    """A cascade over n examples; what is hard is hard for every seed, so that models compare in pairs."""
     shared, rng = np.random.default_rng(11), np.random.default_rng(seed)
     label = shared.integers(0, classes, n)
     hardness = np.clip(shared.random(n) + 0.12 * (label / classes - 0.5) + 0.08 * rng.normal(size=n), 0, 1)
@@ -83,7 +83,9 @@ def make_verdicts(n: int, classes: int, clean: float, robust: float, seed: int) 
             outcome[i, b], outcome[i, b + 1 :] = Outcome.BROKEN, Outcome.SPARED
             found[i, b], distance[i, b] = neighbour[i], 8 / 255 * rng.uniform(0.7 if b == 2 else 1.0, 1)
             steps[i, b], steps[i, b + 1 :] = 1 + rng.geometric(0.06), 0
-    return Verdicts(tuple(ATTACKS), np.arange(n), label, np.where(correct, label, other), outcome, found, distance, steps)
+    return Verdicts(
+        tuple(ATTACKS), np.arange(n), label, np.where(correct, label, other), outcome, found, distance, steps
+    )
 
 
 def make_gallery(verdicts: Verdicts, shape: tuple[int, ...], seed: int, size: int, eps: float) -> Gallery:
@@ -103,7 +105,7 @@ def make_gallery(verdicts: Verdicts, shape: tuple[int, ...], seed: int, size: in
     return Gallery(verdicts.example[: len(xs)], np.array(xs), np.array(advs), tuple(attacks))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_evaluation() -> EvaluationFactory:
     """Makes an evaluation of the given clean and robust accuracy, deterministic in its arguments."""
 
@@ -149,7 +151,7 @@ def make_evaluation() -> EvaluationFactory:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_history() -> Callable[..., History]:
     """Makes a training log of so many epochs; with `collapse`, robust accuracy is lost on the way."""
 
@@ -175,7 +177,7 @@ def make_history() -> Callable[..., History]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def alarm() -> Finding:
     return Finding(
         kind="steps",
@@ -186,7 +188,7 @@ def alarm() -> Finding:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def three_models(make_evaluation: EvaluationFactory, alarm: Finding) -> tuple[Evaluation, ...]:
     """Three methods, side by side; the last with an alarm and a warning."""
     doubt = replace(alarm, kind="eps", severity=Severity.WARNING, title="eps is 0.031, the standard is 8/255")

@@ -86,10 +86,10 @@ class Chart:
 
 
 def nice_step(span: float) -> float:
-    """A step of 1, 2 or 5 times a power of ten that divides `span` into four to eight."""
+    """A step of 1, 2 or 5 times a power of ten that divides `span` into three to eight."""
     raw = span / 5
     power = 10.0 ** floor(log10(raw))
-    return next(step * power for step in (1, 2, 5, 10) if raw <= step * power * 1.2)
+    return next(step * power for step in (1, 2, 5, 10) if raw <= step * power * 1.5)
 
 
 def draw(chart: Chart) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import isfinite
 
+from holdfast.report import text
 from holdfast.report.charts import Axis, Chart, Series
 from holdfast.report.models import Model
-from holdfast.report.text import count
 from holdfast.results import Curve, Evaluation, History
 
 COLOURS, DASHES = 8, 4  # as many as the style sheet knows
@@ -26,9 +27,9 @@ class Training:
     charts: tuple[Chart, ...]
 
 
-def paint(index: int, dash: int = 0) -> str:
-    """The classes that colour the model number `index`; beyond eight, colours return with another dash."""
-    return f"c{index % COLOURS} d{(index // COLOURS + dash) % DASHES}"
+def paint(colour: int, dash: int = 0) -> str:
+    """The classes of the style sheet for a colour and a dash; beyond eight, colours return with another dash."""
+    return f"c{colour % COLOURS} d{(colour // COLOURS + dash) % DASHES}"
 
 
 def strength_charts(models: Sequence[Model]) -> tuple[Chart, ...]:
@@ -45,7 +46,9 @@ def _strength_chart(name: str, models: Sequence[Model]) -> Chart:
     series = tuple(
         _strength_series(
             f"{model.label}, {curve.attack}" if len(owners) < len(drawn) else model.label,
-            paint(attacks.index(curve.attack)) if len(owners) == 1 else paint(model.index, attacks.index(curve.attack)),
+            paint(attacks.index(curve.attack))
+            if len(owners) == 1
+            else paint(model.colour, model.dash + attacks.index(curve.attack)),
             curve,
         )
         for model, curve in drawn
@@ -60,7 +63,7 @@ def _strength_chart(name: str, models: Sequence[Model]) -> Chart:
         y=Axis("robust accuracy, %", 0.0, 1.0, PERCENT),
         series=series,
         mark=(threat.eps, f"eps {threat.eps_text}") if threat else None,
-        note=", ".join([*filter(None, attacks), *([f"{count(sizes.pop())} examples"] if len(sizes) == 1 else [])]),
+        note=", ".join([*filter(None, attacks), *([f"{text.count(sizes.pop())} examples"] if len(sizes) == 1 else [])]),
     )
 
 
@@ -99,9 +102,9 @@ def _labelled(histories: Mapping[str, History], models: Sequence[Model]) -> dict
 
 
 def _colours(labels: Sequence[str], models: Sequence[Model]) -> dict[str, str]:
-    known = {model.label: model.index for model in models}
-    free = iter(range(len(models), len(models) + len(labels)))
-    return {label: paint(known[label] if label in known else next(free)) for label in labels}
+    known = {model.label: paint(model.colour, model.dash) for model in models}
+    free = count(1 + max((model.colour for model in models), default=-1))
+    return {label: known[label] if label in known else paint(next(free)) for label in labels}
 
 
 def _charts_over(over: str, runs: Mapping[str, History], colours: Mapping[str, str]) -> tuple[Chart, ...]:

@@ -13,11 +13,16 @@ from holdfast.results import Evaluation, Rate, Spread, paired_difference, spread
 
 @dataclass(frozen=True)
 class Model:
-    """One evaluation on the page: `label` is unique there, `index` chooses its colour and names its elements."""
+    """One evaluation on the page: `label` is unique there, `index` names its elements.
+
+    colour and dash: evaluations of one model name (seeds) share the colour and differ by the dash.
+    """
 
     index: int
     label: str
     evaluation: Evaluation
+    colour: int = 0
+    dash: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Group:
     """Several evaluations of one model name (seeds): mean and spread of their accuracies."""
 
     label: str
+    members: tuple[Model, ...]
     clean: Spread
     robust: Spread
 
@@ -45,12 +51,14 @@ def name_models(evaluations: Sequence[Evaluation]) -> tuple[Model, ...]:
     times = Counter(evaluation.model for evaluation in evaluations)
     labels = [f"{e.model} ({PurePath(e.run).name})" if times[e.model] > 1 and e.run else e.model for e in evaluations]
     again = Counter(labels)
+    names = list(times)
     seen: Counter[str] = Counter()
-    models = []
+    models: list[Model] = []
     for index, (label, evaluation) in enumerate(zip(labels, evaluations, strict=True)):
         seen[label] += 1
         unique = f"{label} #{seen[label]}" if again[label] > 1 else label
-        models.append(Model(index, unique, evaluation))
+        dash = sum(model.evaluation.model == evaluation.model for model in models)
+        models.append(Model(index, unique, evaluation, names.index(evaluation.model), dash))
     return tuple(models)
 
 
@@ -63,40 +71,47 @@ def same_examples(one: Evaluation, other: Evaluation) -> bool:
     )
 
 
-def compare(models: Sequence[Model]) -> tuple[Row, ...]:
-    """The rows of the comparison; the leader is the model with the highest robust accuracy, the first of equals."""
-    if not models:
-        return ()
-    leader = max(models, key=lambda model: model.evaluation.verdicts.worst_case.value)
+def compare(models: Sequence[Model], grouped: Sequence[Group] = ()) -> tuple[Row, ...]:
+    """The rows of the comparison. The leader has the highest robust accuracy, the first of equals.
+
+    A member of a group leads only where nobody stands alone: the best of several seeds is no fair opponent. For the
+    same reason there are differences to the leader only without groups.
+    """
+    members = {member.index for group in grouped for member in group.members}
+    candidates = [model for model in models if model.index not in members] or models
+    leader = max(candidates, key=lambda model: model.evaluation.verdicts.worst_case.value, default=None)
     return tuple(
         Row(
             model=model,
             clean=model.evaluation.verdicts.clean,
             robust=model.evaluation.verdicts.worst_case,
-            difference=(
-                paired_difference(model.evaluation.verdicts.robust, leader.evaluation.verdicts.robust)
-                if model is not leader and same_examples(model.evaluation, leader.evaluation)
-                else None
-            ),
+            difference=None if grouped or leader is None else _difference(model, leader),
             leads=model is leader,
         )
         for model in models
     )
 
 
+def _difference(model: Model, leader: Model) -> tuple[float, float, float] | None:
+    if model is leader or not same_examples(model.evaluation, leader.evaluation):
+        return None
+    return paired_difference(model.evaluation.verdicts.robust, leader.evaluation.verdicts.robust)
+
+
 def groups(models: Iterable[Model]) -> tuple[Group, ...]:
     """Mean and spread of every model name that was evaluated more than once in the same way."""
-    of: dict[str, list[Evaluation]] = {}
+    of: dict[str, list[Model]] = {}
     for model in models:
-        of.setdefault(model.evaluation.model, []).append(model.evaluation)
+        of.setdefault(model.evaluation.model, []).append(model)
     return tuple(
         Group(
             name,
-            spread([evaluation.verdicts.clean_accuracy for evaluation in members]),
-            spread([evaluation.verdicts.robust_accuracy for evaluation in members]),
+            tuple(members),
+            spread([member.evaluation.verdicts.clean_accuracy for member in members]),
+            spread([member.evaluation.verdicts.robust_accuracy for member in members]),
         )
         for name, members in of.items()
-        if len(members) > 1 and all(same_examples(members[0], member) for member in members)
+        if len(members) > 1 and all(same_examples(members[0].evaluation, one.evaluation) for one in members)
     )
 
 
@@ -116,6 +131,8 @@ def disagreements(models: Sequence[Model]) -> tuple[str, ...]:
             who.setdefault(answer(model.evaluation), []).append(model.label)
         if len(who) > 1:
             told.append(f"{what}: " + "; ".join(f"{found} ({listing(labels)})" for found, labels in who.items()))
+        elif what == "examples" and len({model.evaluation.verdicts.example.tobytes() for model in models}) > 1:
+            told.append("examples: other selections of the same size")
     return tuple(told)
 
 
@@ -126,3 +143,12 @@ def examples(evaluation: Evaluation) -> str:
         return f"all {count(n)}"
     first = np.array_equal(np.sort(evaluation.verdicts.example), np.arange(n))
     return f"{'the first' if first else 'a selection of'} {count(n)} of {count(whole)}"
+
+
+def leading_group(grouped: Sequence[Group], leader: Row | None) -> Group | None:
+    """The group with the highest mean, unless a model that was evaluated once is above it."""
+    best = max(grouped, key=lambda group: group.robust.mean, default=None)
+    if best is None or leader is None:
+        return None
+    alone = all(leader.model is not member for group in grouped for member in group.members)
+    return None if alone and leader.robust.value > best.robust.mean else best

@@ -1,6 +1,6 @@
 """The page: saved evaluations and training logs in, one HTML file out. Nothing else enters, not even the time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from holdfast.errors import InvalidInput
 from holdfast.files import write_atomically
 from holdfast.report import curves, doubts, gallery, models, tables, text
 from holdfast.report.charts import legend
-from holdfast.results import Evaluation, History
+from holdfast.results import Evaluation, History, Severity
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,18 +37,23 @@ def render(evaluations: Sequence[Evaluation], histories: Mapping[str, History], 
 
 
 def _contents(named: Sequence[models.Model], histories: Mapping[str, History], limit: int) -> dict[str, Any]:
-    rows = models.compare(named)
+    groups = models.groups(named)
+    rows = models.compare(named, groups)
+    leader = next((row for row in rows if row.leads), None)
+    leading_group = models.leading_group(groups, leader)
     disagreements = models.disagreements(named)
     strength = curves.strength_charts(named)
     return {
         "models": named,
         "rows": rows,
-        "leader": next((row for row in rows if row.leads), None),
+        "leader": leader,
         "runner_up": _runner_up(rows) if not disagreements else None,
         "disagreements": disagreements,
         "findings": doubts.found(named),
         "checked": doubts.checked(named),
-        "groups": models.groups(named),
+        "groups": groups,
+        "leading_group": leading_group,
+        "alarms": _alarms(leading_group.members if leading_group else [leader.model] if leader else []),
         "strength": strength,
         "strength_legend": legend(strength),
         "training": curves.training_charts(histories, named),
@@ -59,6 +64,10 @@ def _contents(named: Sequence[models.Model], histories: Mapping[str, History], l
 def _runner_up(rows: Sequence[models.Row]) -> models.Row | None:
     others = [row for row in rows if not row.leads and row.difference is not None]
     return max(others, key=lambda row: row.robust.value, default=None)
+
+
+def _alarms(shown: Iterable[models.Model]) -> int:
+    return sum(finding.severity == Severity.ALARM for model in shown for finding in model.evaluation.findings)
 
 
 @cache
