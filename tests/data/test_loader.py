@@ -1,5 +1,6 @@
 """The order of batches, and the two loaders: purity, processes, resuming."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,9 +146,12 @@ def test_streaming_gives_the_batches_of_the_loader_on_the_device(folder: Folder)
 
 def test_streaming_can_be_left_early_and_tells_of_broken_files(folder: Folder, tmp_path: Path) -> None:
     loader = StreamingLoader(folder.files("train"), 2, "cpu", seed=0)
+    threads = threading.active_count()
     batches = loader.batches(0)
     first = next(batches)
+    assert threading.active_count() > threads
     del batches
+    assert threading.active_count() == threads, "decoding goes on for nobody"
     assert same(first, next(loader.batches(0)))
     with pytest.raises(InvalidInput, match=r"step 99 is outside \[0, 11\]"):
         loader.batches(0, start=99)

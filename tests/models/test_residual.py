@@ -63,7 +63,7 @@ def test_softplus_has_curvature_and_relu_has_none_in_its_input_gradient() -> Non
 
 def test_wide_resnet_initialises_by_fan_out_and_drops_only_in_training() -> None:
     model = WideResNet(10, 4, dropout=0.5).build((3, 8, 8), 10, seed=0)
-    weight = model.get_submodule("layer3.0.conv2").weight
+    weight = model.get_submodule("layer3.0.conv1").weight  # half as many inputs as outputs
     assert abs(weight.std().item() / (2.0 / (9 * weight.shape[0])) ** 0.5 - 1.0) < 0.02
     assert not model.get_submodule("fc").bias.any()
     x = torch.rand(2, 3, 8, 8)
