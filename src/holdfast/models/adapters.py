@@ -122,8 +122,8 @@ def _import_timm() -> Any:
     except RuntimeError as error:
         # A torchvision built for another torch fails while it registers its operators.
         raise MissingExtra(
-            f"timm needs torchvision, and the installed one does not fit torch {torch.__version__} ({error}); "
-            "install the torchvision of this torch: pip install 'holdfast[timm]'"
+            f"timm needs torchvision, and the installed one does not fit torch {torch.__version__} ({error}); install "
+            "torchvision from where this torch came from, then: pip install 'holdfast[timm]'"
         ) from error
     return timm
 
