@@ -1,0 +1,84 @@
+"""What learns: the model, the method's state, the optimizer and the average of the weights."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.recipe import Recipe
+from holdfast.training.averaging import Average
+from holdfast.training.generator import seeded
+from holdfast.training.objective import Objective
+from holdfast.training.processes import Processes
+
+_STREAM = 0x696E6974  # keeps a method's initial state apart from everything else that the seed decides
+
+
+class Learner:
+    """Everything that steps change, made from a recipe.
+
+    Attributes:
+        model: in training.
+        objective: model and method; its forward pass is a step's loss, joined over the processes.
+        optimizer: of the parameters of the model and of the method's state.
+
+    Args:
+        recipe: what to train.
+        shape: of one example.
+        classes: number of logits.
+        steps: of the whole training.
+        processes: who trains.
+    """
+
+    def __init__(self, recipe: Recipe, shape: tuple[int, ...], classes: int, steps: int, processes: Processes) -> None:
+        device = processes.device
+        layout = torch.channels_last if recipe.channels_last else torch.preserve_format
+        self.model = recipe.model.build(shape, classes, recipe.seed).to(device, memory_format=layout)
+        with seeded(device, recipe.seed, _STREAM):
+            state = recipe.method.init(self.model, classes)
+        self._state = None if state is None else state.to(device)
+        bare = Objective(recipe, self.model, self._state, device, processes.rank)
+        self.optimizer = recipe.optimizer.build(bare)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._schedule = recipe.schedule
+        self.objective = processes.join(bare)
+        self._average = Average(recipe.ema, self.model, steps) if recipe.ema else None
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are trained in the model."""
+        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model to measure and keep: the average where there is one."""
+        return self._average.model if self._average else self.model
+
+    def set_rate(self, fraction: float) -> float:
+        """Set the learning rate for a step at `fraction` of the training; the first group's is returned."""
+        factor = self._schedule.factor(fraction)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+        return self._rates[0] * factor
+
+    def update(self, step: int) -> None:
+        """Step number `step` (from 1) with the gradients at hand."""
+        self.optimizer.step()
+        if self._average:
+            self._average.update(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the model's weights, in plain types."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "method": self._state.state_dict() if self._state else None,
+            "average": self._average.state_dict() if self._average else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state of a checkpoint back."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self._state:
+            self._state.load_state_dict(state["method"])
+        if self._average:
+            self._average.load_state_dict(state["average"])

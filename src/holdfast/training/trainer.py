@@ -1,0 +1,258 @@
+"""The training loop, and what happens before it, between its steps and between its epochs."""
+
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from holdfast.data import EpochLoader, FileSet, ImageSet, StreamingLoader
+from holdfast.errors import InvalidInput, TrainingDiverged
+from holdfast.methods import Progress
+from holdfast.recipe import Recipe
+from holdfast.threat import ThreatModel
+from holdfast.training import record, weights
+from holdfast.training.checkpoint import Checkpoint, Checkpoints
+from holdfast.training.journal import Journal
+from holdfast.training.learner import Learner
+from holdfast.training.meter import Meter, Row
+from holdfast.training.objective import parts
+from holdfast.training.processes import Processes
+from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD, save_weights
+from holdfast.training.validation import Validation
+from holdfast.training.watch import Watch
+
+READ_EVERY = 20  # steps between two looks at the losses: each look waits for the device
+
+
+class Trainer:
+    """A training under way in one process.
+
+    Args:
+        recipe: what to train.
+        processes: who trains.
+        folder: where the run lies.
+        checkpoint_seconds: time between checkpoints within an epoch.
+        progress: talk to a person.
+
+    Raises:
+        InvalidInput: the recipe does not fit its data, or the processes cannot share its batches.
+    """
+
+    def __init__(
+        self, recipe: Recipe, processes: Processes, folder: Path, checkpoint_seconds: float, progress: bool
+    ) -> None:
+        self.recipe, self.processes, self.folder = recipe, processes, folder
+        self.checkpoint_seconds = checkpoint_seconds
+        training, held_out = recipe.data.load("train").split_holdout(recipe.holdout, recipe.seed)
+        _check(recipe, training.shape)
+        self.loader = _loader(recipe, training, processes)
+        self.per_epoch = self.loader.steps_per_epoch
+        self.steps = recipe.epochs * self.per_epoch
+        self.learner = Learner(recipe, training.shape, len(training.classes), self.steps, processes)
+        self.objective = self.learner.objective
+        self.validation = Validation(recipe, held_out.load() if isinstance(held_out, FileSet) else held_out, processes)
+        self.watch = Watch()
+        self.meter = Meter(processes)
+        batch = min(recipe.batch_size, len(training))
+        self.journal = Journal(processes, recipe.epochs, self.per_epoch, batch, progress)
+        self.record = record.make(
+            recipe, training, held_out, self.learner.parameters, processes.device, processes.world
+        )
+        self.checkpoints = Checkpoints(folder / CHECKPOINTS, record.identity(self.record))
+        self.step = 0
+        self.best: dict[str, Any] = {}
+        self.setting: Row = {}
+        self.saved = time.monotonic()
+
+    def fit(self) -> None:
+        """Train to the end, from wherever the run is."""
+        for epoch in range(self.step // self.per_epoch, self.recipe.epochs):
+            self.journal.begin_epoch(epoch, self.step % self.per_epoch)
+            for x, y, index in self.loader.batches(epoch, start=self.step % self.per_epoch):
+                threat, progress = self.prepare_step(epoch)
+                for part in parts(x, y, index, self.recipe.accumulate):
+                    with self.processes.gathering(self.objective, part.last):
+                        loss = self.objective(part, threat, progress)  # the inner search is in here
+                        loss.value.backward()
+                    self.meter.add(self.step, part.share, loss.parts)
+                self.step += 1
+                self.learner.update(self.step)
+                self.after_step(epoch)
+            if self.after_epoch(epoch):
+                return
+        self.journal.end("finished", self.step)
+
+    def prepare_step(self, epoch: int) -> tuple[ThreatModel, Progress]:
+        """Set the learning rate, clear the gradients; the threat model and the progress of the step.
+
+        Ramps are taken at the middle of the step, the mean of the schedule over it: neither the first step nor the last
+        is spent at a learning rate of 0, and no step at an eps of 0.
+        """
+        middle = (self.step + 0.5) / self.steps
+        threat, warmup = self.recipe.threat, self.recipe.eps_warmup
+        if middle < warmup:
+            threat = threat.scaled(middle / warmup)
+        self.setting = {"lr": self.learner.set_rate(middle), "eps": threat.eps}
+        self.learner.optimizer.zero_grad(set_to_none=True)
+        return threat, Progress(self.step / self.steps, epoch, self.step, self.steps)
+
+    def after_step(self, epoch: int) -> None:
+        """Every few steps read the losses, and when it is time write a checkpoint."""
+        self.journal.display.step()
+        done = self.step % self.per_epoch
+        if done and done % READ_EVERY == 0:
+            self.read_losses(epoch)
+            if self.processes.first and time.monotonic() - self.saved >= self.checkpoint_seconds:
+                self.save_checkpoint()
+                self.journal.lap()
+
+    def read_losses(self, epoch: int) -> None:
+        """Log the steps since the last time; stop if one of them has no finite loss."""
+        rows = self.meter.read()
+        for step, row in rows.items():
+            if not abs(row["loss"]) < float("inf"):
+                self.stop_diverged(f"the loss of step {step + 1} (epoch {epoch + 1}) is {row['loss']}")
+        if rows:
+            self.journal.steps(rows, epoch, self.step, self.setting)
+
+    def after_epoch(self, epoch: int) -> bool:
+        """Validate, log, watch and save; True if the training shall end here."""
+        self.read_losses(epoch)
+        self.check_weights()
+        self.processes.share_buffers(self.learner.model)
+        accuracies = self.validation(self.learner.evaluated, self.recipe.threat)
+        values = {**self.meter.epoch(), **vars(accuracies), **self.setting}
+        self.journal.epoch(epoch, self.step, values)
+        if self.collapsed(epoch, values) and self.recipe.on_collapse == "stop":
+            self.journal.end("collapse", self.step)
+            return True
+        self.save_epoch(epoch, values)
+        self.journal.lap()
+        return False
+
+    def collapsed(self, epoch: int, values: Row) -> bool:
+        """Tell of catastrophic overfitting, if this epoch shows it."""
+        full, eps = self.recipe.threat, self.setting["eps"]
+
+        def at_training_eps() -> float:
+            return self.validation(self.learner.evaluated, full.scaled(eps / full.eps)).robust_accuracy
+
+        collapse = self.watch.look(
+            epoch,
+            values["robust_accuracy"],
+            values.get("adversary_accuracy"),
+            at_training_eps if eps < full.eps else None,
+        )
+        if collapse:
+            kept = f"best/ holds epoch {self.best['epoch'] + 1}, last/ holds epoch {epoch}, from before the fall."
+            stops = self.recipe.on_collapse == "stop"
+            self.journal.collapse(collapse, self.step, f"Training stops here; {kept}" if stops else "Training goes on.")
+        return collapse is not None
+
+    def save_epoch(self, epoch: int, values: Row) -> None:
+        """Write last/, best/ if this epoch is, and a checkpoint."""
+        metrics = {name: values[name] for name in ("clean_accuracy", "robust_accuracy")}
+        # Natural training and pure regularisers: by robust accuracy alone, which is near 0 for the former, chance would
+        # choose among their epochs.
+        adversarial = "adversary_accuracy" in values
+        score = metrics["robust_accuracy"] if adversarial else sum(metrics.values()) / 2
+        best = score >= self.best.get("score", 0.0)
+        if best:
+            self.best = {"epoch": epoch, "step": self.step, "score": score, **metrics}
+        if not self.processes.first:
+            return
+        content = weights.to_bytes(self.learner.evaluated)
+        for which in ("best", "last") if best else ("last",):
+            save_weights(self.folder, which, content, {"epoch": epoch, "step": self.step, **metrics})
+        self.save_checkpoint()
+
+    def save_checkpoint(self) -> None:
+        """Write everything that the next step depends on."""
+        self.check_weights()
+        self.journal.flush()
+        state = {
+            "learner": self.learner.state_dict(),
+            "meter": self.meter.state_dict(),
+            "watch": self.watch.state_dict(),
+            "best": self.best,
+            "journal": self.journal.state_dict(),
+        }
+        self.checkpoints.save(Checkpoint(self.step, weights.to_bytes(self.learner.model), state))
+        self.saved = time.monotonic()
+
+    def check_weights(self) -> None:
+        """Refuse to save or to measure weights that are not finite."""
+        if not weights.is_finite(self.learner.model):
+            self.stop_diverged(f"after step {self.step} the weights are not finite")
+
+    def stop_diverged(self, what: str) -> NoReturn:
+        """End the run, its last checkpoint untouched."""
+        self.journal.end("diverged", self.step)
+        kept = self.best and f", best/ holds epoch {self.best['epoch'] + 1}"
+        raise TrainingDiverged(
+            f"{what}: the training diverged. The last good checkpoint is kept in {self.folder / CHECKPOINTS}{kept or ''}. "
+            f"Start a new run with a smaller learning rate (optimizer.lr is {self.recipe.optimizer.lr:g}) or with a "
+            "warm-up (schedule, eps_warmup)"
+        )
+
+    def begin(self, resume: bool, tensorboard: bool) -> None:
+        """Write the record of a new run, or go on from the newest whole checkpoint."""
+        if resume and (self.folder / record.NAME).exists():
+            record.check_same(self.folder, record.read(self.folder), self.record)
+            found = self.checkpoints.load(self.journal.display.say)
+            if found is not None:
+                self.restore(found)
+        self.processes.wait()
+        if self.processes.first:
+            if not (self.folder / record.NAME).exists():
+                record.write(self.folder, self.recipe, self.record)
+            self.checkpoints.sweep(self.step)
+        self.journal.open(self.folder / METRICS, self.step, self.folder / TENSORBOARD if tensorboard else None)
+        self.journal.display.say(self.first_line())
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be the run of a checkpoint."""
+        self.step = checkpoint.step
+        weights.from_bytes(self.learner.model, checkpoint.weights, checkpoint.place or self.folder)
+        self.learner.load_state_dict(checkpoint.state["learner"])
+        self.meter.load_state_dict(checkpoint.state["meter"])
+        self.watch.load_state_dict(checkpoint.state["watch"])
+        self.journal.load_state_dict(checkpoint.state["journal"])
+        self.best = checkpoint.state["best"]
+
+    def first_line(self) -> str:
+        """What is about to be trained, where."""
+        recipe, world = self.recipe, self.processes.world
+        device = f"{self.processes.device}" + (f" x {world} processes" if world > 1 else "")
+        start = f", going on from step {self.step}" if self.step else ""
+        return (
+            f"{type(recipe.method).__name__} against {recipe.threat}, {recipe.method.passes:g} passes a step, on {device}: "
+            f"{recipe.model.label} of {self.learner.parameters:,} parameters, {recipe.data.name}, "
+            f"{recipe.epochs} epochs of {self.per_epoch} steps of {recipe.batch_size} images{start}"
+        )
+
+
+def _check(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    threat = recipe.threat
+    if threat.low > 0.0 or threat.high < 1.0:
+        raise InvalidInput(
+            f"the threat model's box [{threat.low:g}, {threat.high:g}] does not hold the data's inputs, which lie in "
+            "[0, 1]; leave low and high out"
+        )
+    if recipe.channels_last and len(shape) != 3:
+        raise InvalidInput(f"channels_last is for images [C, H, W], but the examples have shape {shape}; leave it out")
+
+
+def _loader(recipe: Recipe, training: ImageSet | FileSet, processes: Processes) -> EpochLoader | StreamingLoader:
+    """Images in memory live on the device, those in files are decoded as they are needed."""
+    common = (
+        recipe.batch_size,
+        processes.device,
+        recipe.seed,
+        recipe.augment,
+        processes.rank,
+        processes.world,
+        recipe.channels_last,
+    )
+    if isinstance(training, FileSet):
+        return StreamingLoader(training, *common)
+    return EpochLoader(training, *common)

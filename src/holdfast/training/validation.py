@@ -1,0 +1,79 @@
+"""Accuracies on the held-out part, clean and under a short attack."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from holdfast import losses, modes
+from holdfast.attacks import run
+from holdfast.data import ImageSet, ordered_batches
+from holdfast.noise import Noise
+from holdfast.recipe import Recipe
+from holdfast.threat import ThreatModel
+from holdfast.training.objective import autocast
+from holdfast.training.processes import Processes
+from holdfast.typing import Images, Labels, Mask
+
+_STREAM = 0x68656C64  # keeps this noise apart from everything else that the seed decides
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Shares of the held-out images that are classified rightly: as they are, and under the recipe's short attack."""
+
+    clean_accuracy: float
+    robust_accuracy: float
+
+
+class Validation:
+    """Measures a model on the held-out part, shared out over the processes.
+
+    The attack's random numbers are the same at each call, so that a change between epochs is the model's. It searches
+    at the recipe's precision; verdicts are float32. These numbers steer a training: `holdfast evaluate` measures it.
+
+    Args:
+        recipe: its `validation` attack, seed, precision and batch size are used.
+        held_out: the images.
+        processes: who shares the work.
+    """
+
+    def __init__(self, recipe: Recipe, held_out: ImageSet, processes: Processes) -> None:
+        self._recipe = recipe
+        self._processes = processes
+        self._total = len(held_out)
+        self._batch_size = max(1, recipe.batch_size // (processes.world * recipe.accumulate))
+        mine = torch.arange(processes.rank, self._total, processes.world)
+        # More processes than held-out images leave some without work.
+        self._mine = held_out.subset(mine) if len(mine) else None
+
+    def __call__(self, model: nn.Module, threat: ThreatModel) -> Accuracies:
+        """Measure `model`, each module's mode restored afterwards, against `threat`."""
+        device = self._processes.device
+        right = torch.zeros(2, dtype=torch.int64, device=device)
+        with modes.inference(model):
+            for x, y, position in ordered_batches(self._mine, self._batch_size, device) if self._mine else ():
+                index = position * self._processes.world + self._processes.rank
+                clean = _right(model, x, y)
+                right[0] += clean.sum()
+                right[1] += self._survivors(model, threat, x[clean], y[clean], index[clean])
+        clean_count, robust_count = self._processes.sum(right).tolist()
+        return Accuracies(clean_count / self._total, robust_count / self._total)
+
+    def _survivors(self, model: nn.Module, threat: ThreatModel, x: Images, y: Labels, index: Tensor) -> int:
+        """How many of the rows stay right under every restart of the attack."""
+        attack = self._recipe.validation
+        for restart in range(attack.restarts):
+            if len(y) == 0:
+                break
+            noise = Noise.of(self._recipe.seed, index, _STREAM, restart)
+            with autocast(self._recipe, self._processes.device):
+                x_adv = run(attack, threat, model, x, y, noise).x_adv
+            stands = _right(model, x_adv, y)
+            x, y, index = x[stands], y[stands], index[stands]
+        return len(y)
+
+
+@torch.no_grad()
+def _right(model: nn.Module, x: Images, y: Labels) -> Mask:
+    return losses.margin(model(x), y) > 0
