@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from holdfast import losses
 from holdfast.data import ImageSet
+from holdfast.data.loader import unit
 from holdfast.errors import InvalidInput
 from holdfast.typing import Images, Labels, Logits
 
@@ -48,8 +49,7 @@ class Examples:
     def rows(self, index: Sequence[int]) -> tuple[Images, Labels]:
         """Inputs in [0, 1] and labels of the examples at these positions, on the device."""
         at = torch.as_tensor(index, dtype=torch.int64)
-        x = self.images.images[at].to(self.device)
-        x = x.float().div_(255.0) if x.dtype == torch.uint8 else x
+        x = unit(self.images.images[at].to(self.device))
         return x, self.images.labels[at].to(self.device)
 
 
