@@ -64,7 +64,7 @@ class Noise:
         return Noise(self.keys[index])
 
     def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Tensor:
-        """[B, *shape] float32, uniform on [low, high) with 24 random bits."""
+        """[B, *shape] float32, uniform on [low, high) with 24 random bits; if low is not 0, rounding may give high."""
         bits = self._words(shape).bitwise_and(0xFFFFFF).to(torch.float32)
         return bits.mul_((high - low) / (1 << 24)).add_(low) if low else bits.mul_(high / (1 << 24))
 
@@ -96,7 +96,8 @@ class Noise:
     def _words(self, shape: Sequence[int]) -> Tensor:
         """[B, *shape] int32 random words: both halves of each hash are used, which halves the work."""
         count = math.prod(shape)
-        words = self._hashes((count + 1) // 2).view(torch.int32)
+        half = (count + 1) // 2
+        words = self._hashes(half).flatten().view(torch.int32).reshape(len(self.keys), 2 * half)
         return words[:, :count].reshape(-1, *shape)
 
 

@@ -177,7 +177,7 @@ class L2(ThreatModel):
     def sample(self, x: Images, noise: Noise) -> Images:
         direction = noise.fold(0).normal(x.shape[1:]).to(x.dtype)
         length = torch.linalg.vector_norm(_flat(direction), dim=1).clamp(min=1e-12)
-        radius: PerExample = self.eps * noise.fold(1).uniform(()).to(x.dtype) ** (1.0 / direction[0].numel())
+        radius: PerExample = self.eps * noise.fold(1).uniform(()).to(x.dtype) ** (1.0 / math.prod(x.shape[1:]))
         return (x + direction * _per_row(radius / length, x)).clamp_(self.low, self.high)
 
     def steepest(self, gradient: Images) -> Images:
