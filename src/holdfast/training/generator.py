@@ -10,13 +10,10 @@ from torch.nn.modules.dropout import _DropoutNd
 from holdfast.methods import Method
 from holdfast.noise import stream_seed
 
-_RANDOM = (_DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
-_RANDOM_BY_OPTION = (
-    nn.MultiheadAttention,
-    nn.Transformer,
-    nn.TransformerEncoderLayer,
-    nn.TransformerDecoderLayer,
-    nn.RNNBase,
+_RANDOM = (
+    *(_DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d),
+    # These may drop at random, by an option.
+    *(nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.RNNBase),
 )
 
 
@@ -44,6 +41,6 @@ def draws(model: nn.Module, method: Method) -> bool:
 
 
 def _random(module: nn.Module) -> bool:
-    if isinstance(module, (*_RANDOM, *_RANDOM_BY_OPTION)):
+    if isinstance(module, _RANDOM):
         return not (isinstance(module, _DropoutNd) and module.p == 0.0)
     return not type(module).__module__.startswith(("torch.nn.", "holdfast.models."))

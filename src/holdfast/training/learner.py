@@ -32,8 +32,10 @@ class Learner:
 
     def __init__(self, recipe: Recipe, shape: tuple[int, ...], classes: int, steps: int, processes: Processes) -> None:
         device = processes.device
-        layout = torch.channels_last if recipe.channels_last else torch.preserve_format
-        self.model = recipe.model.build(shape, classes, recipe.seed).to(device, memory_format=layout)
+        self.model = recipe.model.build(shape, classes, recipe.seed).to(device)
+        if recipe.channels_last:
+            # torch's stubs do not know this argument.
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with seeded(device, recipe.seed, _STREAM):
             state = recipe.method.init(self.model, classes)
         self._state = None if state is None else state.to(device)
@@ -59,7 +61,7 @@ class Learner:
         factor = self._schedule.factor(fraction)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        return self._rates[0] * factor
+        return float(self._rates[0]) * factor
 
     def update(self, step: int) -> None:
         """Step number `step` (from 1) with the gradients at hand."""

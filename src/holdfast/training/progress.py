@@ -57,8 +57,9 @@ class Display:
         """The line of an epoch."""
         self.end()
         adversary = f"  adversary {values['adversary_accuracy']:6.1%}" if "adversary_accuracy" in values else ""
+        number = f"{int(values['epoch']) + 1:>{len(str(self._epochs))}}/{self._epochs}"
         self.say(
-            f"epoch {int(values['epoch']) + 1:>{len(str(self._epochs))}}/{self._epochs}  loss {values['loss']:.4f}{adversary}"
+            f"epoch {number}  loss {values['loss']:.4f}{adversary}"
             f"  held out: clean {values['clean_accuracy']:6.1%} robust {values['robust_accuracy']:6.1%}"
             f"  {values['examples_per_second']:,.0f} images/s  {duration(values['seconds_left'])} left"
         )

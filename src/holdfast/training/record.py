@@ -68,8 +68,8 @@ def read(folder: Path) -> Json:
         record = json.loads(path.read_bytes())
     except OSError as error:
         raise CheckpointError(
-            f"{folder} holds no run: {path} cannot be read ({error.strerror or error}); give the folder that was --out of "
-            "a training"
+            f"{folder} holds no run: {path} cannot be read ({error.strerror or error}); give the folder that was --out "
+            "of a training"
         ) from error
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}); without it the run cannot be rebuilt") from error

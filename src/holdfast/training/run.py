@@ -87,7 +87,8 @@ class Run:
             content = path.read_bytes()
         except OSError as error:
             raise CheckpointError(
-                f"{path} cannot be read ({error.strerror or error}); the weights are written at the end of the first epoch"
+                f"{path} cannot be read ({error.strerror or error}); the weights are written at the end of the first "
+                "epoch"
             ) from error
         weights.from_bytes(model, content, path)
         return model.eval()

@@ -64,13 +64,13 @@ def _check_folder(folder: Path, resume: bool) -> None:
     found = [name for name in PARTS if (folder / name).exists()]
     if found and not resume:
         raise InvalidInput(
-            f"{folder} holds a run already ({', '.join(found)}); go on with it (holdfast train --resume {folder}) or choose "
-            "another folder"
+            f"{folder} holds a run already ({', '.join(found)}); go on with it (holdfast train --resume {folder}) or "
+            "choose another folder"
         )
     if ending(folder) == "collapse":
         raise InvalidInput(
-            f"the run in {folder} stopped because of catastrophic overfitting and would do so again; its best weights are "
-            f"in {folder / 'best'}. Start a new run with another method, or with on_collapse=continue"
+            f"the run in {folder} stopped because of catastrophic overfitting and would do so again; its best "
+            f"weights are in {folder / 'best'}. Start a new run with another method, or with on_collapse=continue"
         )
 
 

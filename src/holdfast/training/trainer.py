@@ -189,9 +189,9 @@ class Trainer:
         self.journal.end("diverged", self.step)
         kept = self.best and f", best/ holds epoch {self.best['epoch'] + 1}"
         raise TrainingDiverged(
-            f"{what}: the training diverged. The last good checkpoint is kept in {self.folder / CHECKPOINTS}{kept or ''}. "
-            f"Start a new run with a smaller learning rate (optimizer.lr is {self.recipe.optimizer.lr:g}) or with a "
-            "warm-up (schedule, eps_warmup)"
+            f"{what}: the training diverged. The last good checkpoint is kept in {self.folder / CHECKPOINTS}"
+            f"{kept or ''}. Start a new run with a smaller learning rate (optimizer.lr is "
+            f"{self.recipe.optimizer.lr:g}) or with a warm-up (schedule, eps_warmup)"
         )
 
     def begin(self, resume: bool, tensorboard: bool) -> None:
@@ -225,8 +225,8 @@ class Trainer:
         device = f"{self.processes.device}" + (f" x {world} processes" if world > 1 else "")
         start = f", going on from step {self.step}" if self.step else ""
         return (
-            f"{type(recipe.method).__name__} against {recipe.threat}, {recipe.method.passes:g} passes a step, on {device}: "
-            f"{recipe.model.label} of {self.learner.parameters:,} parameters, {recipe.data.name}, "
+            f"{type(recipe.method).__name__} against {recipe.threat}, {recipe.method.passes:g} passes a step, "
+            f"on {device}: {recipe.model.label} of {self.learner.parameters:,} parameters, {recipe.data.name}, "
             f"{recipe.epochs} epochs of {self.per_epoch} steps of {recipe.batch_size} images{start}"
         )
 
