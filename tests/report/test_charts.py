@@ -4,7 +4,7 @@ from xml.etree import ElementTree as xml
 import numpy as np
 import pytest
 
-from holdfast.report.charts import Axis, Chart, Series, nice_step
+from holdfast.report.charts import Axis, Chart, Scale, Series, nice_step
 from holdfast.report.curves import paint, strength_charts, training_charts
 from holdfast.report.models import name_models
 
@@ -20,9 +20,12 @@ def chart(**changes: object) -> Chart:
 def test_ticks_are_round_and_inside() -> None:
     assert [EPS.text(value) for value in EPS.ticks()] == ["0", "5", "10", "15", "20", "25", "30"]
     assert [ACCURACY.text(value) for value in ACCURACY.ticks()] == ["0", "20", "40", "60", "80", "100"]
-    assert Axis("steps", 1, 100, logarithmic=True).ticks() == [1, 2, 5, 10, 20, 50, 100]
-    assert Axis("queries", 10, 5000, logarithmic=True).ticks() == [10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
-    assert Axis("queries", 1, 5000, logarithmic=True).ticks() == [1, 10, 100, 1000]
+    assert Axis("steps", 1, 100, scale=Scale.LOGARITHMIC).ticks() == [1, 2, 5, 10, 20, 50, 100]
+    assert Axis("queries", 10, 5000, scale=Scale.LOGARITHMIC).ticks() == [10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
+    root = Axis("eps", 0.0, 127.5 / 255, 1 / 255, Scale.ROOT)
+    assert [root.text(value) for value in root.ticks()] == ["0", "1", "4", "8", "16", "32", "64"]
+    assert root.place(127.5 / 255 / 4) == pytest.approx(0.5)
+    assert Axis("queries", 1, 5000, scale=Scale.LOGARITHMIC).ticks() == [1, 10, 100, 1000]
 
 
 @pytest.mark.parametrize("span", [0.003, 0.7, 1.0, 7, 30, 1234])
@@ -75,9 +78,11 @@ def test_models_share_a_chart_and_attacks_of_one_model_are_told_apart(make_evalu
     eps, steps = strength_charts(models)
     assert [series.label for series in eps.series] == ["a", "b"]
     assert eps.mark == (8 / 255, "eps 8/255")
-    assert (eps.x.unit, steps.x.logarithmic, steps.mark) == (1 / 255, True, None)
+    assert (eps.x.unit, eps.x.scale, steps.x.scale, steps.mark) == (1 / 255, Scale.LINEAR, Scale.LOGARITHMIC, None)
     evaluation = make_evaluation("a", gallery=0)
     curve = evaluation.curves[0]
+    far = replace(evaluation, curves=(replace(curve, x=(*curve.x[:-1], 0.5)),))
+    assert strength_charts(name_models([far]))[0].x.scale is Scale.ROOT
     twice = replace(evaluation, curves=(curve, replace(curve, attack="square")))
     (one,) = strength_charts(name_models([twice]))
     assert [series.label for series in one.series] == ["a, apgd-ce", "a, square"]

@@ -31,7 +31,9 @@ def test_a_picture_shows_the_values() -> None:
     assert pixels(picture(x * 2 - 1, -1, 1)).tolist() == [[0, 128], [255, 64]]
 
 
-@pytest.mark.parametrize(("largest", "factor"), [(8 / 255, 15.0), (0.3, 1.6), (0.5, 1.0), (1.0, 0.5), (0.0007, 710.0)])
+@pytest.mark.parametrize(
+    ("largest", "factor"), [(8 / 255, 15.0), (0.1, 5.0), (0.3, 1.6), (0.5, 1.0), (1.0, 0.5), (0.0007, 710.0)]
+)
 def test_magnification_never_clips(largest: float, factor: float) -> None:
     difference = np.array([[[largest, -largest / 2]]], dtype=np.float32)
     assert magnification(difference, 0, 1) == pytest.approx(factor)

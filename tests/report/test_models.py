@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.report.models import compare, disagreements, examples, groups, name_models, same_examples
+from holdfast.report.models import compare, data_name, disagreements, examples, groups, name_models, same_examples
 
 
 def test_labels_are_unique(make_evaluation: Any) -> None:
@@ -55,6 +55,12 @@ def test_which_examples(make_evaluation: Any) -> None:
     assert examples(replace(a, verdicts=replace(a.verdicts, example=np.arange(1000) * 2))) == (
         "a selection of 1,000 of 10,000"
     )
+
+
+def test_the_split_is_not_told_twice(make_evaluation: Any) -> None:
+    a = make_evaluation(gallery=0)
+    assert data_name(a) == "figures"
+    assert data_name(replace(a, data=replace(a.data, name="digits/test"))) == "digits"
 
 
 def test_seeds_form_a_group(make_evaluation: Any) -> None:

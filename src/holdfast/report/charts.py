@@ -2,14 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, isfinite, log10
+from enum import StrEnum
+from math import ceil, floor, isfinite, log2, log10, sqrt
 from xml.etree import ElementTree as xml
 
 from holdfast.report.text import significant
 
 WIDTH, HEIGHT = 440.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 38.0, 10.0, 26.0, 40.0
+NEAREST_TICKS = 0.07  # of the axis
 VISIBLE_DOTS, HIDDEN_DOTS = 15, 60  # longer lines show their dots only under the pointer, or have none
+
+
+class Scale(StrEnum):
+    """How values spread along an axis."""
+
+    LINEAR = "linear"
+    ROOT = "root"  # distances shrink as the square root does: room for the small, a place for 0
+    LOGARITHMIC = "logarithmic"
 
 
 @dataclass(frozen=True)
@@ -20,26 +30,36 @@ class Axis:
     low: float
     high: float
     unit: float = 1.0
-    logarithmic: bool = False
+    scale: Scale = Scale.LINEAR
 
     def place(self, value: float) -> float:
         """Where `value` lies between the ends, 0 to 1."""
-        if self.logarithmic:
+        if self.scale is Scale.LOGARITHMIC:
             return log10(value / self.low) / log10(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
+        share = (value - self.low) / (self.high - self.low)
+        return sqrt(max(0.0, share)) if self.scale is Scale.ROOT else share
 
     def ticks(self) -> list[float]:
         """Round values between the ends, about five."""
-        if self.logarithmic:
-            decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
-            steps = (1, 2, 5) if self.high / self.low < 1000 else (1,)
-            candidates = [step * 10.0**decade for decade in decades for step in steps]
-        else:
-            low, high = self.low / self.unit, self.high / self.unit
-            step = nice_step(high - low)
-            candidates = [k * step * self.unit for k in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
         slack = 1e-9 * abs(self.high - self.low)
-        return [value for value in candidates if self.low - slack <= value <= self.high + slack]
+        first, *others = [value for value in self._candidates() if self.low - slack <= value <= self.high + slack]
+        kept: list[float] = []
+        for value in reversed(others):
+            spaces = [self.place(value) - self.place(first), *(self.place(k) - self.place(value) for k in kept[-1:])]
+            if min(spaces) >= NEAREST_TICKS:
+                kept.append(value)
+        return [first, *reversed(kept)]
+
+    def _candidates(self) -> list[float]:
+        low, high = self.low / self.unit, self.high / self.unit
+        if self.scale is Scale.ROOT:
+            return [low * self.unit, *(self.unit * 2.0**k for k in range(floor(log2(high)) - 8, ceil(log2(high)) + 1))]
+        if self.scale is Scale.LOGARITHMIC:
+            steps = (1, 2, 5) if high / low < 1000 else (1,)
+            decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+            return [self.unit * step * 10.0**decade for decade in decades for step in steps]
+        step = nice_step(high - low)
+        return [k * step * self.unit for k in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
 
     def text(self, value: float) -> str:
         """The value as it is written at the axis."""

@@ -6,7 +6,7 @@ from itertools import count
 from math import isfinite
 
 from holdfast.report import text
-from holdfast.report.charts import Axis, Chart, Series
+from holdfast.report.charts import Axis, Chart, Scale, Series
 from holdfast.report.models import Model
 from holdfast.results import Curve, Evaluation, History
 
@@ -17,6 +17,7 @@ QUANTITIES = (
     ("adversary_accuracy", "on the training adversary", "adversary"),
 )
 PERCENT = 0.01
+FAR = 5  # a curve that reaches so many times eps would have no room for its beginning on a linear scale
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,14 @@ def _strength_series(label: str, colour: str, curve: Curve) -> Series:
 
 
 def _strength_axis(curve: Curve, low: float, high: float, evaluations: Sequence[Evaluation]) -> Axis:
-    if curve.name == "eps" and all(e.threat.eps_text.endswith("/255") for e in evaluations):
-        return Axis("eps, in units of 1/255", 0.0, high or 1.0, 1 / 255)
+    if curve.name == "eps":
+        in_bytes = all(e.threat.eps_text.endswith("/255") for e in evaluations)
+        far = high > FAR * max(e.threat.eps for e in evaluations)
+        label = "eps, in units of 1/255" if in_bytes else curve.x_label
+        scale = Scale.ROOT if far else Scale.LINEAR
+        return Axis(label + (" (root scale)" if far else ""), 0.0, high or 1.0, 1 / 255 if in_bytes else 1.0, scale)
     if low > 0 and high / low >= 20:
-        return Axis(curve.x_label, low, high, logarithmic=True)
+        return Axis(curve.x_label, low, high, scale=Scale.LOGARITHMIC)
     return Axis(curve.x_label, min(0.0, low), high if high > low else low + 1.0)
 
 

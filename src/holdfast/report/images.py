@@ -28,7 +28,7 @@ def magnification(difference: NDArray[np.float32], low: float, high: float) -> f
     largest = float(np.abs(difference).max(initial=0.0)) / (high - low)
     factor = 0.5 / largest
     digit = 10.0 ** (floor(log10(factor)) - 1)
-    return floor(factor / digit + 1e-6) * digit
+    return floor(factor / digit + 1e-4) * digit  # float32 must not turn 5.0 into 4.9
 
 
 def perturbation(difference: NDArray[np.float32], factor: float, low: float, high: float) -> str:

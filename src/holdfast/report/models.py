@@ -118,7 +118,7 @@ def groups(models: Iterable[Model]) -> tuple[Group, ...]:
 def disagreements(models: Sequence[Model]) -> tuple[str, ...]:
     """In what the models were not asked the same, in words; nothing where their numbers may be compared."""
     asked: dict[str, Callable[[Evaluation], str]] = {
-        "data": lambda e: f"{e.data.name}, {e.data.split} split",
+        "data": lambda e: f"{data_name(e)}, {e.data.split} split",
         "contents of the data": lambda e: e.data.fingerprint,
         "examples": examples,
         "threat model": lambda e: f"{e.threat.norm}, eps {e.threat.eps_text}",
@@ -152,3 +152,8 @@ def leading_group(grouped: Sequence[Group], leader: Row | None) -> Group | None:
         return None
     alone = all(leader.model is not member for group in grouped for member in group.members)
     return None if alone and leader.robust.value > best.robust.mean else best
+
+
+def data_name(evaluation: Evaluation) -> str:
+    """The data set's name without the split, which the page tells apart: "digits/test" -> "digits"."""
+    return evaluation.data.name.removesuffix(f"/{evaluation.data.split}")

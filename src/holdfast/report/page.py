@@ -93,6 +93,7 @@ def _templates() -> "Environment":
     templates.globals |= {
         "attack_rows": tables.attack_rows,
         "class_rows": tables.class_rows,
+        "data_name": models.data_name,
         "examples": models.examples,
         "frequent_confusions": tables.frequent_confusions,
         "matrix": tables.matrix,
