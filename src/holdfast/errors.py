@@ -25,7 +25,7 @@ class ThreatModelViolation(HoldfastError):
 
 
 class CheckpointError(HoldfastError):
-    """A saved run is truncated, foreign, or made by another recipe."""
+    """A saved run or evaluation is truncated, foreign, or made with other settings."""
 
 
 class TrainingDiverged(HoldfastError):
