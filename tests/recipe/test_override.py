@@ -1,6 +1,7 @@
 """Fields of a recipe set by text."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from holdfast.attacks import FGSMRS, PGD, CrossEntropy, Gaussian, Margin, Zero
 from holdfast.data import Digits, HorizontalFlip, RandomCrop
 from holdfast.errors import InvalidInput
 from holdfast.methods import ATLAS, PGDAT, TRADES, GlobalComponent, GradientPenalty, WorstPoint
-from holdfast.models import MLP, PreActResNet18, WideResNet, WongCNN
+from holdfast.models import MLP, MadryCNN, PreActResNet18, UserModel, WideResNet, WongCNN
 from holdfast.recipe import EMA, SGD, Adam, Constant, Cosine, OneCycle, Recipe, Step
 from holdfast.recipe.codec import differences
 from holdfast.recipe.override import override
@@ -107,6 +108,15 @@ def test_parts_are_chosen_and_filled_in_one_breath() -> None:
     # A part that is only changed keeps its other fields.
     assert override(RECIPE, ["method.global_component.beta=6"]).method == ATLAS(global_component=GlobalComponent(6.0))
     assert override(RECIPE, ["optimizer.momentum=0"]).optimizer == SGD(lr=0.2, momentum=0.0)
+
+
+def test_another_network_keeps_the_statistics_of_the_data(tmp_path: Path) -> None:
+    normalised = replace(RECIPE, model=WongCNN(mean=(0.1,), std=(0.3,)))
+    assert override(normalised, ["model=madry_cnn"]).model == MadryCNN(mean=(0.1,), std=(0.3,))
+    assert override(normalised, ["model=mlp", "model.mean=none", "model.std=none"]).model == MLP()
+    file = tmp_path / "own_net.py"
+    file.write_text("def net(classes): ...")
+    assert override(normalised, [f"model={file}:net"]).model == UserModel(str(file), "net")
 
 
 @pytest.mark.parametrize(

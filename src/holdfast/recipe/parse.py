@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, is_dataclass, replace
 from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from holdfast.data import Augment, RandomCrop, Source, source
 from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import METHODS, Method
-from holdfast.models import Architecture, architecture
+from holdfast.models import Architecture, UserModel, architecture
 from holdfast.recipe.shown import shown
 
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -53,7 +53,7 @@ def parse(annotation: Any, text: str, path: str, current: Any) -> Any:
         return _word(text, path, get_args(kind))
     if get_origin(kind) is tuple:
         return _items(get_args(kind), text, path, current)
-    return _part(kind, text, path)
+    return _part(kind, text, path, current)
 
 
 def _scalar(kinds: list[Any], text: str, path: str, current: Any) -> Any:
@@ -87,11 +87,11 @@ def _items(kinds: tuple[Any, ...], text: str, path: str, current: Any) -> tuple[
     return tuple(item.kind() if isinstance(item, Choice) else item for item in items)
 
 
-def _part(kind: Any, text: str, path: str) -> Any:
+def _part(kind: Any, text: str, path: str, current: Any) -> Any:
     if kind is Source:
         return source(text)
     if kind is Architecture:
-        return architecture(text)
+        return _network(text, current)
     choices = _choices(kind)
     if not choices:
         raise InvalidInput(
@@ -101,6 +101,14 @@ def _part(kind: Any, text: str, path: str) -> Any:
         if _plain(text) in (_plain(name), _plain(choice.__name__)):
             return Choice(choice)
     raise unknown(f"value of {path}", text, choices)
+
+
+def _network(text: str, current: Any) -> Architecture:
+    """The architecture of a name. Statistics are the data's, so they stay, but a user's own network may have its own."""
+    network = architecture(text)
+    if isinstance(network, UserModel) or not isinstance(current, Architecture):
+        return network
+    return replace(network, mean=current.mean, std=current.std)
 
 
 def _choices(kind: Any) -> dict[str, type[Any]]:

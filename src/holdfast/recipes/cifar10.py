@@ -1,0 +1,109 @@
+"""CIFAR-10, Linf 8/255: images normalised inside the model, cropped and mirrored in training."""
+
+from dataclasses import replace
+
+from holdfast.attacks import FGSM, FGSMRS, NFGSM, PGD, Gaussian, Uniform
+from holdfast.data import HorizontalFlip, RandomCrop, source
+from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
+from holdfast.models import PreActResNet18, WideResNet
+from holdfast.recipe import SGD, OneCycle, Recipe, Step
+from holdfast.recipes import citations
+from holdfast.recipes.citations import cited
+from holdfast.threat import Linf
+
+_MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+_WONG = f"{citations.WONG}, CIFAR10/train_fgsm.py"
+
+
+def fgsm_rs() -> Recipe:
+    return Recipe(
+        method=FGSMRSAT(inner=FGSMRS(step_size=10 / 8)),
+        threat=Linf(8 / 255),
+        data=source("cifar10"),
+        model=PreActResNet18(mean=_MEAN, std=_STD),
+        optimizer=SGD(lr=0.2, momentum=0.9, weight_decay=5e-4),
+        schedule=OneCycle(peak=0.5),
+        epochs=15,
+        batch_size=128,
+        augment=(RandomCrop(padding=4), HorizontalFlip()),
+        sources=cited(_WONG),
+    )
+
+
+def n_fgsm() -> Recipe:
+    return replace(
+        fgsm_rs(),
+        method=NFGSMAT(inner=NFGSM(step_size=1.0, initial=Uniform(2.0))),
+        epochs=30,
+        sources=cited(f"{citations.N_FGSM}, train.py, experiments.sh"),
+    )
+
+
+def fgsm() -> Recipe:
+    return replace(
+        fgsm_rs(),
+        method=FGSMAT(inner=FGSM(step_size=1.0), clean_weight=0.0),
+        model=PreActResNet18(),
+        schedule=OneCycle(peak=0.4),
+        epochs=30,
+        sources=cited(f"{citations.GRAD_ALIGN}, train.py, sh/exps_diff_eps_cifar10.sh"),
+    )
+
+
+def atlas() -> Recipe:
+    ours = {"method": citations.ATLAS, "method.inner": _WONG, "eps_warmup": "ours"}
+    return replace(
+        fgsm_rs(),
+        method=ATLAS(
+            inner=FGSMRS(step_size=10 / 8),
+            local_component=WorstPoint(rho=2 / 3, ramp=0.5),
+            global_component=GlobalComponent(beta=1.0),
+        ),
+        eps_warmup=0.3,
+        sources=cited(f"ours, in the setting of {_WONG}", ours),
+    )
+
+
+def pgd_at() -> Recipe:
+    return Recipe(
+        method=PGDAT(inner=PGD(steps=10, step_size=2 / 8)),
+        threat=Linf(8 / 255),
+        data=source("cifar10"),
+        model=PreActResNet18(mean=_MEAN, std=_STD),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(0.5, 0.75), drop=0.1),
+        epochs=200,
+        batch_size=128,
+        augment=(RandomCrop(padding=4, mode="reflect"), HorizontalFlip()),
+        sources=cited(f"{citations.RICE}, train_cifar.py"),
+    )
+
+
+def natural() -> Recipe:
+    return replace(pgd_at(), method=Natural(), sources=cited(f"{citations.RICE}, train_cifar.py --attack none"))
+
+
+def trades() -> Recipe:
+    return Recipe(
+        method=TRADES(beta=6.0, inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001))),  # 0.007
+        threat=Linf(0.031),
+        data=source("cifar10"),
+        model=WideResNet(depth=34, widen=10),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=2e-4),
+        schedule=Step(milestones=(74 / 76,), drop=0.1),  # before epoch 75, counted from 1
+        epochs=76,
+        batch_size=128,
+        augment=(RandomCrop(padding=4), HorizontalFlip()),
+        sources=cited(f"{citations.TRADES}, train_trades_cifar10.py"),
+    )
+
+
+RECIPES = {
+    "natural": natural,
+    "fgsm": fgsm,
+    "fgsm_rs": fgsm_rs,
+    "n_fgsm": n_fgsm,
+    "pgd_at": pgd_at,
+    "trades": trades,
+    "atlas": atlas,
+}

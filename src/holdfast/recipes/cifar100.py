@@ -1,0 +1,77 @@
+"""CIFAR-100, Linf 8/255: mostly what was published for CIFAR-10, used on CIFAR-100 by others."""
+
+from dataclasses import replace
+
+from holdfast.attacks import PGD, Gaussian
+from holdfast.data import HorizontalFlip, RandomCrop, source
+from holdfast.methods import TRADES, Natural
+from holdfast.models import PreActResNet18, WideResNet
+from holdfast.recipe import SGD, Recipe, Step
+from holdfast.recipes import cifar10, citations
+from holdfast.recipes.citations import cited
+from holdfast.threat import Linf
+
+_MODEL = PreActResNet18(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
+_RICE = f"{citations.RICE}, train_cifar100.py"
+_N_FGSM = f"{citations.N_FGSM}, train.py, experiments.sh"
+_LIKE_N_FGSM = f"ours, in the setting of {_N_FGSM}"
+
+
+def n_fgsm() -> Recipe:
+    return replace(cifar10.n_fgsm(), data=source("cifar100"), model=_MODEL, sources=cited(_N_FGSM))
+
+
+def fgsm_rs() -> Recipe:
+    sources = cited(_LIKE_N_FGSM, {"method": f"{citations.WONG}, its CIFAR-10"})
+    return replace(n_fgsm(), method=cifar10.fgsm_rs().method, sources=sources)
+
+
+def fgsm() -> Recipe:
+    sources = cited(_LIKE_N_FGSM, {"method": f"{citations.GRAD_ALIGN}, its CIFAR-10"})
+    return replace(n_fgsm(), method=cifar10.fgsm().method, sources=sources)
+
+
+def atlas() -> Recipe:
+    ours = {"method": citations.ATLAS, "method.inner": f"{citations.WONG}, its CIFAR-10", "eps_warmup": "ours"}
+    recipe = cifar10.atlas()
+    return replace(n_fgsm(), method=recipe.method, eps_warmup=0.3, sources=cited(_LIKE_N_FGSM, ours))
+
+
+def pgd_at() -> Recipe:
+    return replace(
+        cifar10.pgd_at(),
+        data=source("cifar100"),
+        model=_MODEL,
+        augment=(RandomCrop(padding=4), HorizontalFlip()),
+        sources=cited(_RICE, {"model.mean": f"{_RICE}, rounded", "model.std": f"{_RICE}, rounded"}),
+    )
+
+
+def natural() -> Recipe:
+    return replace(pgd_at(), method=Natural(), sources=cited(f"{_RICE} --attack none"))
+
+
+def trades() -> Recipe:
+    return Recipe(
+        method=TRADES(beta=6.0, inner=PGD(steps=10, step_size=2 / 8, initial=Gaussian(0.001))),
+        threat=Linf(8 / 255),
+        data=source("cifar100"),
+        model=WideResNet(depth=34, widen=10),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(99 / 200, 149 / 200), drop=0.1),  # before epochs 100 and 150, counted from 1
+        epochs=200,
+        batch_size=128,
+        augment=(RandomCrop(padding=4), HorizontalFlip()),
+        sources=cited(f"{citations.AWP}, trades_AWP/train_trades_cifar.py, without perturbing weights"),
+    )
+
+
+RECIPES = {
+    "natural": natural,
+    "fgsm": fgsm,
+    "fgsm_rs": fgsm_rs,
+    "n_fgsm": n_fgsm,
+    "pgd_at": pgd_at,
+    "trades": trades,
+    "atlas": atlas,
+}

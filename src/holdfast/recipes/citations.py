@@ -1,0 +1,35 @@
+"""What the recipes cite, and the choices that this house makes in all of them."""
+
+from collections.abc import Mapping
+
+WONG = "Wong, Rice and Kolter 2020 (arXiv:2001.03994), fast_adversarial 54f7287"
+MADRY = "Madry et al. 2018 (arXiv:1706.06083), mnist_challenge 3ee3643"
+RICE = "Rice, Wong and Kolter 2020 (arXiv:2002.11569), robust_overfitting c47a25c"
+TRADES = "Zhang et al. 2019 (arXiv:1901.08573), TRADES 6e8e11b"
+AWP = "Wu, Xia and Wang 2020 (arXiv:2004.05884), AWP a7acf5d"
+N_FGSM = "de Jorge et al. 2022 (arXiv:2202.01181), N-FGSM 0a9e4f0"
+GRAD_ALIGN = "Andriushchenko and Flammarion 2020 (arXiv:2007.02617), understanding-fast-adv-training ceed494"
+GOODFELLOW = "Goodfellow, Shlens and Szegedy 2015 (arXiv:1412.6572), section 6"
+ENGSTROM = "Engstrom et al. 2019, robustness a954124"
+ATLAS = "ours: a reconstruction of Lu and Kumar 2021 (arXiv:2110.14030), whose numbers are not known"
+
+# What a paper says about a training; everything else is chosen once, for all recipes.
+_PUBLISHED = ("method", "threat", "data", "model", "optimizer", "schedule", "epochs", "batch_size", "augment")
+_HOUSE = {
+    "threat.low": "the range of the images",
+    "threat.high": "the range of the images",
+    "eps_warmup": "none, as in the source of the method",
+    "ema": "ours: none",
+    "precision": "ours: the safe choice; bfloat16 is faster on new accelerators",
+    "channels_last": "ours",
+    "accumulate": "ours: the whole batch at once",
+    "holdout": f"1,000 training images (or 10 %, if that is less), as {RICE} --val",
+    "validation": f"PGD-10 of eps/4 on the held-out images, as {RICE}; ours to stop at the first error",
+    "on_collapse": f"ours, after --early-stop of {WONG}",
+    "seed": "any",
+}
+
+
+def cited(by: str, exceptions: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The sources of a recipe: `by` for what papers say, but for the fields in `exceptions`."""
+    return dict.fromkeys(_PUBLISHED, by) | _HOUSE | dict(exceptions or {})

@@ -1,0 +1,67 @@
+"""scikit-learn's digits (8 x 8 scans), for tests and first steps. All numbers are ours.
+
+At eps 0.15 natural training falls to about 10 % under attack, one-step ADV holds 60 % and ATLAS 70 %; at the 0.3 of
+MNIST nothing stands on so few pixels. A training takes seconds on one core.
+"""
+
+from dataclasses import replace
+
+from holdfast.data import Digits
+from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, NFGSMAT, PGDAT, TRADES, Natural
+from holdfast.models import WongCNN
+from holdfast.recipe import Adam, OneCycle, Recipe
+from holdfast.recipes import citations
+from holdfast.recipes.citations import cited
+from holdfast.threat import Linf
+
+_OURS = "ours: chosen by hand so that a demonstration is quick"
+
+
+def natural() -> Recipe:
+    return Recipe(
+        method=Natural(),
+        threat=Linf(0.15),
+        data=Digits(),
+        model=WongCNN(),
+        optimizer=Adam(lr=1e-2),
+        schedule=OneCycle(peak=0.4),
+        epochs=60,
+        batch_size=64,
+        eps_warmup=0.3,
+        sources=cited(_OURS, {"eps_warmup": _OURS, "model": f"{citations.WONG}, MNIST/mnist_net.py"}),
+    )
+
+
+def fgsm() -> Recipe:
+    return replace(natural(), method=FGSMAT())
+
+
+def fgsm_rs() -> Recipe:
+    return replace(natural(), method=FGSMRSAT())
+
+
+def n_fgsm() -> Recipe:
+    return replace(natural(), method=NFGSMAT())
+
+
+def pgd_at() -> Recipe:
+    return replace(natural(), method=PGDAT())
+
+
+def trades() -> Recipe:
+    return replace(natural(), method=TRADES())
+
+
+def atlas() -> Recipe:
+    return replace(natural(), method=ATLAS())
+
+
+RECIPES = {
+    "natural": natural,
+    "fgsm": fgsm,
+    "fgsm_rs": fgsm_rs,
+    "n_fgsm": n_fgsm,
+    "pgd_at": pgd_at,
+    "trades": trades,
+    "atlas": atlas,
+}

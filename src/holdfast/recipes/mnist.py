@@ -1,0 +1,99 @@
+"""MNIST, Linf 0.3. Images as they are: no normalisation, no augmentation."""
+
+from dataclasses import replace
+
+from holdfast.attacks import FGSMRS, PGD, Gaussian
+from holdfast.data import source
+from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
+from holdfast.models import MadryCNN, TradesCNN, WongCNN
+from holdfast.recipe import SGD, Adam, Constant, OneCycle, Recipe, Step
+from holdfast.recipes import citations
+from holdfast.recipes.citations import cited
+from holdfast.threat import Linf
+
+_WONG = f"{citations.WONG}, MNIST/train_mnist.py"
+_MADRY = f"{citations.MADRY}, config.json, train.py"
+_LIKE_WONG = f"ours, in the setting of {_WONG}"
+
+
+def fgsm_rs() -> Recipe:
+    return Recipe(
+        method=FGSMRSAT(inner=FGSMRS(step_size=1.25)),  # 0.375
+        threat=Linf(0.3),
+        data=source("mnist"),
+        model=WongCNN(),
+        optimizer=Adam(lr=5e-3),
+        schedule=OneCycle(peak=0.4),
+        epochs=10,
+        batch_size=100,
+        sources=cited(_WONG),
+    )
+
+
+def natural() -> Recipe:
+    return replace(fgsm_rs(), method=Natural(), sources=cited(f"{_WONG} --attack none"))
+
+
+def fgsm() -> Recipe:
+    sources = cited(_LIKE_WONG, {"method": citations.GOODFELLOW})
+    return replace(fgsm_rs(), method=FGSMAT(), sources=sources)
+
+
+def n_fgsm() -> Recipe:
+    sources = cited(_LIKE_WONG, {"method": f"{citations.N_FGSM}, its factors for CIFAR-10"})
+    return replace(fgsm_rs(), method=NFGSMAT(), sources=sources)
+
+
+def atlas() -> Recipe:
+    ours = {"method": citations.ATLAS, "eps_warmup": "ours", "epochs": "ours", "batch_size": "ours"}
+    return replace(
+        fgsm_rs(),
+        method=ATLAS(
+            inner=FGSMRS(step_size=1.25),
+            local_component=WorstPoint(rho=2 / 3, ramp=0.5),
+            global_component=GlobalComponent(beta=1.0),
+        ),
+        epochs=5,
+        batch_size=128,
+        eps_warmup=0.3,
+        sources=cited(_LIKE_WONG, ours | {"method.inner": _WONG}),
+    )
+
+
+def pgd_at() -> Recipe:
+    return Recipe(
+        method=PGDAT(inner=PGD(steps=40, step_size=1 / 30)),  # 0.01
+        threat=Linf(0.3),
+        data=source("mnist"),
+        model=MadryCNN(),
+        optimizer=Adam(lr=1e-4),
+        schedule=Constant(),
+        epochs=85,
+        batch_size=50,
+        sources=cited(_MADRY, {"epochs": f"{_MADRY}: 100,000 steps, rounded to epochs of 59,000 images"}),
+    )
+
+
+def trades() -> Recipe:
+    return Recipe(
+        method=TRADES(beta=1.0, inner=PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))),
+        threat=Linf(0.3),
+        data=source("mnist"),
+        model=TradesCNN(dropout=0.5),
+        optimizer=SGD(lr=0.01, momentum=0.9, weight_decay=0.0),
+        schedule=Step(milestones=(0.54, 0.74, 0.89), drop=0.1),  # before epochs 55, 75 and 90, counted from 1
+        epochs=100,
+        batch_size=128,
+        sources=cited(f"{citations.TRADES}, train_trades_mnist.py"),
+    )
+
+
+RECIPES = {
+    "natural": natural,
+    "fgsm": fgsm,
+    "fgsm_rs": fgsm_rs,
+    "n_fgsm": n_fgsm,
+    "pgd_at": pgd_at,
+    "trades": trades,
+    "atlas": atlas,
+}

@@ -1,0 +1,112 @@
+"""The published recipes: complete, cited, and as their sources have them."""
+
+import importlib.util
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+
+from holdfast import recipes
+from holdfast.attacks import PGD
+from holdfast.errors import InvalidInput
+from holdfast.methods import METHODS, PGDAT
+from holdfast.recipe import Recipe
+from holdfast.recipe.codec import decode, encode
+from holdfast.recipe.sources import leaves, source_of
+
+SMALL = [pair for pair in recipes.names() if pair[0] != "imagenet"]
+
+
+def all_recipes() -> Iterator[tuple[str, str, Recipe]]:
+    for data, method in recipes.names():
+        if data != "imagenet" or importlib.util.find_spec("timm"):
+            yield data, method, recipes.recipe(data, method)
+
+
+def test_every_method_has_a_recipe_for_every_small_data_set() -> None:
+    assert set(SMALL) == {(d, m) for d in ("digits", "mnist", "cifar10", "cifar100") for m in METHODS}
+    assert {m for d, m in recipes.names() if d == "imagenet"} == {"fgsm_rs", "pgd_at"}
+
+
+def test_every_choice_of_every_recipe_has_a_source() -> None:
+    bare = [
+        f"{data} {method}: {path} = {value}"
+        for data, method, recipe in all_recipes()
+        for path, value in leaves(recipe)
+        if not source_of(recipe.sources, path)
+    ]
+    assert bare == []
+
+
+def test_sources_name_fields_that_exist() -> None:
+    for data, method, recipe in all_recipes():
+        known = {path for path, _ in leaves(recipe)} | {"augment"}
+        assert set(recipe.sources) <= known, (data, method)
+
+
+def test_what_is_ours_says_so_and_what_is_published_cites() -> None:
+    for data, method, recipe in all_recipes():
+        cited = source_of(recipe.sources, "method")
+        assert "ours" in cited or "arXiv" in cited, (data, method)
+        if method == "atlas" or data == "digits":
+            assert cited.startswith("ours")
+
+
+@pytest.mark.parametrize(("data", "method"), SMALL)
+def test_a_recipe_is_the_method_it_is_named_after_and_can_be_written_down(data: str, method: str) -> None:
+    recipe = recipes.recipe(data, method)
+    assert type(recipe.method) is METHODS[method]
+    assert recipe.data.name == data
+    assert decode(encode(recipe)) == recipe
+
+
+def in_levels(recipe: Recipe, levels: int) -> tuple[Fraction, Fraction]:
+    """Eps and step size in units of 1/levels."""
+    inner = getattr(recipe.method, "inner", None)
+    assert isinstance(inner, PGD)
+    size = recipe.threat.eps * levels
+    return Fraction(size).limit_denominator(1000), Fraction(size * inner.step_size).limit_denominator(1000)
+
+
+@pytest.mark.parametrize(
+    ("data", "method", "levels", "eps", "step", "steps"),
+    [
+        ("mnist", "fgsm_rs", 1, "3/10", "3/8", 1),
+        ("mnist", "pgd_at", 1, "3/10", "1/100", 40),
+        ("mnist", "trades", 1, "3/10", "1/100", 40),
+        ("cifar10", "fgsm_rs", 255, "8", "10", 1),
+        ("cifar10", "n_fgsm", 255, "8", "8", 1),
+        ("cifar10", "pgd_at", 255, "8", "2", 10),
+        ("cifar10", "trades", 1, "31/1000", "7/1000", 10),
+        ("cifar100", "trades", 255, "8", "2", 10),
+    ],
+)
+def test_attacks_have_the_published_sizes(data: str, method: str, levels: int, eps: str, step: str, steps: int) -> None:
+    recipe = recipes.recipe(data, method)
+    assert in_levels(recipe, levels) == (Fraction(eps), Fraction(step))
+    assert dict(leaves(recipe))["method.inner.steps"] == str(steps)
+
+
+def test_learning_rates_drop_when_the_reference_codes_drop_them() -> None:
+    trades = recipes.recipe("mnist", "trades")
+    # train_trades_mnist.py: epochs count from 1, and the rate falls at the start of epochs 55, 75 and 90.
+    factors = [trades.schedule.factor((epoch - 1) / trades.epochs) for epoch in (54, 55, 74, 75, 89, 90)]
+    assert factors == pytest.approx([1, 0.1, 0.1, 0.01, 0.01, 0.001])
+    cifar = recipes.recipe("cifar10", "trades")
+    assert [cifar.schedule.factor((epoch - 1) / cifar.epochs) for epoch in (74, 75)] == pytest.approx([1, 0.1])
+
+
+def test_unknown_pairs_are_refused_with_the_nearest() -> None:
+    with pytest.raises(InvalidInput, match="unknown data set 'minst'; did you mean 'mnist'"):
+        recipes.recipe("minst", "atlas")
+    with pytest.raises(InvalidInput, match="unknown method 'atlass'; did you mean 'atlas'"):
+        recipes.recipe("mnist", "atlass")
+    with pytest.raises(InvalidInput, match=r"no recipe of trades for imagenet \(known: fgsm_rs, pgd_at\).*--recipe"):
+        recipes.recipe("imagenet", "trades")
+
+
+def test_imagenet_is_that_of_its_sources() -> None:
+    pytest.importorskip("timm", reason="the network of the ImageNet recipes is timm's", exc_type=ImportError)
+    recipe = recipes.recipe("imagenet", "pgd_at")
+    assert isinstance(recipe.method, PGDAT)
+    assert recipe.method.inner.step_size * recipe.threat.eps == pytest.approx(0.004)
