@@ -168,27 +168,28 @@ def _attack(
 ) -> None:
     """Let one attack try the examples that still stand, and write its verdicts down as they fall."""
     waiting = log.waiting(attack.name)
+    standing = sum(y == p and not log.broken(e) for e, (y, p) in log.predictions.items())
     model = subject.model
     before, since = (model.forward, model.backward), time.perf_counter()
 
     with tqdm(total=len(waiting), desc=attack.name, disable=None if progress else True, unit="example") as bar:
 
         def note(decisions: Sequence[Decision]) -> None:
-            nonlocal before, since
+            nonlocal before, since, standing
             examples, found, distances, steps, _ = zip(*decisions, strict=True)
             shown.offer(attack.name, decisions)
             log.record(attack.name, examples, found, distances, steps)
             now = time.perf_counter()
             costs.add(attack.name, model.forward - before[0], model.backward - before[1], now - since)
             before, since = (model.forward, model.backward), now
+            standing -= sum(prediction >= 0 for prediction in found)
             bar.update(len(decisions))
-            bar.set_postfix_str(_bound(log))
+            bar.set_postfix_str(_bound(standing, len(log.predictions)))
 
         PackedSearch(attack, threat, subject, note).run(waiting)
 
 
-def _bound(log: VerdictLog) -> str:
+def _bound(standing: int, count: int) -> str:
     """The robust accuracy that is still possible, which only falls from here."""
-    standing = sum(y == p and not log.broken(e) for e, (y, p) in log.predictions.items())
-    low, high = interval(standing, len(log.predictions))
-    return f"robust <= {standing / len(log.predictions):.1%} [{low:.1%}, {high:.1%}]"
+    low, high = interval(standing, count)
+    return f"robust <= {standing / count:.1%} [{low:.1%}, {high:.1%}]"
