@@ -66,7 +66,7 @@ class APGD(Attack[APGDState]):
         steps: moves of one search.
         criterion: what it climbs; `TargetedDLR` needs `target_classes`.
         target_classes: runner-up classes to aim at, one search each.
-        rho: least share of an interval's moves that must raise the criterion.
+        rho: unless more than this share of an interval's moves raised the criterion, the step size halves.
         momentum: weight of the previous move, 1 - a in the reference.
     """
 

@@ -40,7 +40,7 @@ def batch_norm_network(shape: Sequence[int], hidden: int = 16) -> nn.Module:
     """A smooth two-layer network with BatchNorm, in train mode; torch's global generator is left alone."""
     features = math.prod(shape)
     with torch.random.fork_rng(devices=[]):
-        first, last = nn.Linear(features, hidden), nn.Linear(hidden, CLASSES)
+        first, last = nn.Linear(features, hidden, bias=False), nn.Linear(hidden, CLASSES, bias=False)
     draw = Noise.of(18, torch.tensor([0]))
     first.weight.data = draw.fold(0).normal((hidden, features))[0] * (4.0 / features) ** 0.5
     last.weight.data = draw.fold(1).normal((CLASSES, hidden))[0]

@@ -1,0 +1,109 @@
+"""What drives a search: states that can be cut and joined, one question a step, results without a graph."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from holdfast import losses
+from holdfast.attacks import APGD, DLR, FGSM, PGD, CrossEntropy, Divergence, Margin, Query, State, TargetedDLR, run
+from holdfast.attacks.base import evaluate
+from holdfast.noise import Noise
+from holdfast.threat import L1, L2, Linf, ThreatModel
+
+NOISE = Noise.of(6, torch.arange(12))
+
+
+def test_the_result_is_that_of_start_and_steps(cnn: nn.Module, images: Tensor, labels: Tensor) -> None:
+    attack, threat = PGD(steps=3), Linf(0.1)
+    state = attack.start(threat, images, labels, NOISE)
+    for _ in range(3):
+        state = attack.step(threat, cnn, state)
+    found = run(attack, threat, cnn, images, labels, NOISE)
+    assert torch.equal(found.x_adv, state.x_adv)
+    assert found.iteration.tolist() == [3] * 12
+    assert not found.x_adv.requires_grad
+
+
+def test_inputs_with_a_graph_are_taken_as_numbers(cnn: nn.Module, images: Tensor, labels: Tensor) -> None:
+    x = images.clone().requires_grad_()
+    found = run(PGD(steps=2), Linf(0.1), cnn, 1.0 * x, labels, NOISE)
+    assert not found.x_adv.requires_grad
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=3), APGD(steps=3)], ids=lambda a: a.name)
+def test_select_and_concat_are_inverse(attack: PGD | APGD, cnn: nn.Module, images: Tensor, labels: Tensor) -> None:
+    threat = Linf(0.1)
+    state: State = attack.step(threat, cnn, attack.start(threat, images, labels, NOISE))
+    first, rest = torch.arange(12) < 5, torch.arange(5, 12)
+    joined = type(state).concat([state.select(first), state.select(rest)])
+    assert type(joined) is type(state)
+    for field in fields(state):
+        a, b = getattr(joined, field.name), getattr(state, field.name)
+        a, b = (a.keys, b.keys) if field.name == "noise" else (a, b)
+        assert torch.equal(a, b), field.name
+        assert len(a) == 12, field.name
+
+
+def test_a_question_gives_each_row_its_own_gradient(cnn: nn.Module, images: Tensor, labels: Tensor) -> None:
+    state = FGSM().start(Linf(0.1), images, labels, NOISE)
+    together = evaluate(cnn, CrossEntropy(), state)
+    for i in range(12):
+        alone = evaluate(cnn, CrossEntropy(), state.select(torch.tensor([i])))
+        assert torch.allclose(together.gradient[i], alone.gradient[0], atol=1e-6)
+        assert torch.allclose(together.value[i], alone.value[0], atol=1e-5)
+    assert torch.equal(together.wrong, cnn(images).argmax(dim=1) != labels)
+    assert not together.logits.requires_grad
+    assert all(p.grad is None for p in cnn.parameters())
+
+
+def test_criteria_are_the_losses_of_their_names() -> None:
+    logits, y, target = Noise.of(1, torch.arange(12)).normal((5,)), torch.arange(12) % 5, (torch.arange(12) + 2) % 5
+    query = Query(logits, y, target, logits)
+    reference = logits.flip(0)
+    for criterion, expected in (
+        (CrossEntropy(), losses.cross_entropy(logits, y)),
+        (Margin(), -losses.margin(logits, y)),
+        (DLR(), losses.dlr(logits, y)),
+        (TargetedDLR(), losses.targeted_dlr(logits, y, target)),
+        (Divergence(reference), losses.kl(reference, logits)),
+    ):
+        assert torch.equal(criterion(logits, query), expected), str(type(criterion))
+
+
+def test_untargeted_searches_say_so(images: Tensor, labels: Tensor) -> None:
+    assert FGSM().start(Linf(0.1), images, labels, NOISE).target.tolist() == [-1] * 12
+    aimed = FGSM().start(Linf(0.1), images, labels, NOISE, labels.flip(0))
+    assert torch.equal(aimed.target, labels.flip(0))
+
+
+@pytest.mark.parametrize("threat", [Linf(0.03), L2(0.25), L1(1.0)], ids=str)
+def test_more_search_finds_no_less(bn_cnn: nn.Module, threat: ThreatModel) -> None:
+    """T20: PGD-1 >= PGD-20 >= APGD in robust accuracy, from the same starts."""
+    model = bn_cnn.eval()
+    x = Noise.of(7, torch.arange(200)).uniform((2, 6, 6))
+    noise = Noise.of(8, torch.arange(200))
+    with torch.no_grad():
+        y = model(x).argmax(dim=1)
+    robust = []
+    for attack in (PGD(steps=1), PGD(steps=20), APGD(steps=50, initial=PGD().initial)):
+        found = run(attack, threat, model, x, y, noise).x_adv
+        with torch.no_grad():
+            robust.append((model(found).argmax(dim=1) == y).float().mean().item())
+    assert 0 < robust[2] < 1
+    assert robust[0] > robust[1] >= robust[2] - 0.005, robust
+
+
+def test_half_precision_models_are_asked_in_their_precision(cnn: nn.Module, images: Tensor, labels: Tensor) -> None:
+    state = FGSM().start(Linf(0.1), images, labels, NOISE)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        answer = evaluate(cnn, CrossEntropy(), state)
+    assert answer.logits.dtype == answer.value.dtype == answer.gradient.dtype == torch.float32
+
+
+def test_empty_batches_end_empty(linear: nn.Module, images: Tensor, labels: Tensor) -> None:
+    for attack in (PGD(steps=2), APGD(steps=2)):
+        found = run(attack, L2(0.1), linear, images[:0], labels[:0], replace(NOISE, keys=NOISE.keys[:0]))
+        assert found.x_adv.shape == (0, 2, 6, 6)
