@@ -1,8 +1,7 @@
 """The training loop, and what happens before it, between its steps and between its epochs."""
 
-import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from holdfast.data import EpochLoader, FileSet, ImageSet, StreamingLoader
 from holdfast.errors import InvalidInput, TrainingDiverged
@@ -12,11 +11,12 @@ from holdfast.threat import ThreatModel
 from holdfast.training import record, weights
 from holdfast.training.checkpoint import Checkpoint, Checkpoints
 from holdfast.training.journal import Journal
+from holdfast.training.keeper import Keeper
 from holdfast.training.learner import Learner
 from holdfast.training.meter import Meter, Row
 from holdfast.training.objective import parts
 from holdfast.training.processes import Processes
-from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD, save_weights
+from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD
 from holdfast.training.validation import Validation
 from holdfast.training.watch import Watch
 
@@ -41,7 +41,6 @@ class Trainer:
         self, recipe: Recipe, processes: Processes, folder: Path, checkpoint_seconds: float, progress: bool
     ) -> None:
         self.recipe, self.processes, self.folder = recipe, processes, folder
-        self.checkpoint_seconds = checkpoint_seconds
         training, held_out = recipe.data.load("train").split_holdout(recipe.holdout, recipe.seed)
         _check(recipe, training.shape)
         self.loader = _loader(recipe, training, processes)
@@ -58,10 +57,9 @@ class Trainer:
             recipe, training, held_out, self.learner.parameters, processes.device, processes.world
         )
         self.checkpoints = Checkpoints(folder / CHECKPOINTS, record.identity(self.record))
+        self.keeper = Keeper(folder, self.checkpoints, checkpoint_seconds, processes.first)
         self.step = 0
-        self.best: dict[str, Any] = {}
         self.setting: Row = {}
-        self.saved = time.monotonic()
 
     def fit(self) -> None:
         """Train to the end, from wherever the run is."""
@@ -101,9 +99,8 @@ class Trainer:
         done = self.step % self.per_epoch
         if done and done % READ_EVERY == 0:
             self.read_losses(epoch)
-            if self.processes.first and time.monotonic() - self.saved >= self.checkpoint_seconds:
+            if self.keeper.due(epoch_ends=False):
                 self.save_checkpoint()
-                self.journal.lap()
 
     def read_losses(self, epoch: int) -> None:
         """Log the steps since the last time; stop if one of them has no finite loss."""
@@ -123,10 +120,12 @@ class Trainer:
         values = {**self.meter.epoch(), **vars(accuracies), **self.setting}
         self.journal.epoch(epoch, self.step, values)
         if self.collapsed(epoch, values) and self.recipe.on_collapse == "stop":
+            self.keeper.write_weights()
             self.journal.end("collapse", self.step)
             return True
-        self.save_epoch(epoch, values)
-        self.journal.lap()
+        self.keeper.take(self.learner.evaluated, epoch, self.step, values)
+        if self.keeper.due(epoch_ends=True) or (self.processes.first and self.step == self.steps):
+            self.save_checkpoint()
         return False
 
     def collapsed(self, epoch: int, values: Row) -> bool:
@@ -143,27 +142,12 @@ class Trainer:
             at_training_eps if eps < full.eps else None,
         )
         if collapse:
-            kept = f"best/ holds epoch {self.best['epoch'] + 1}, last/ holds epoch {epoch}, from before the fall."
+            kept = (
+                f"best/ holds epoch {self.keeper.best['epoch'] + 1}, last/ holds epoch {epoch}, from before the fall."
+            )
             stops = self.recipe.on_collapse == "stop"
             self.journal.collapse(collapse, self.step, f"Training stops here; {kept}" if stops else "Training goes on.")
         return collapse is not None
-
-    def save_epoch(self, epoch: int, values: Row) -> None:
-        """Write last/, best/ if this epoch is, and a checkpoint."""
-        metrics = {name: values[name] for name in ("clean_accuracy", "robust_accuracy")}
-        # Natural training and pure regularisers: by robust accuracy alone, which is near 0 for the former, chance would
-        # choose among their epochs.
-        adversarial = "adversary_accuracy" in values
-        score = metrics["robust_accuracy"] if adversarial else sum(metrics.values()) / 2
-        best = score >= self.best.get("score", 0.0)
-        if best:
-            self.best = {"epoch": epoch, "step": self.step, "score": score, **metrics}
-        if not self.processes.first:
-            return
-        content = weights.to_bytes(self.learner.evaluated)
-        for which in ("best", "last") if best else ("last",):
-            save_weights(self.folder, which, content, {"epoch": epoch, "step": self.step, **metrics})
-        self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
         """Write everything that the next step depends on."""
@@ -173,11 +157,11 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "meter": self.meter.state_dict(),
             "watch": self.watch.state_dict(),
-            "best": self.best,
+            "best": self.keeper.best,
             "journal": self.journal.state_dict(),
         }
-        self.checkpoints.save(Checkpoint(self.step, weights.to_bytes(self.learner.model), state))
-        self.saved = time.monotonic()
+        self.keeper.save(Checkpoint(self.step, weights.to_bytes(self.learner.model), state))
+        self.journal.lap()
 
     def check_weights(self) -> None:
         """Refuse to save or to measure weights that are not finite."""
@@ -186,8 +170,9 @@ class Trainer:
 
     def stop_diverged(self, what: str) -> NoReturn:
         """End the run, its last checkpoint untouched."""
+        self.keeper.write_weights()
         self.journal.end("diverged", self.step)
-        kept = self.best and f", best/ holds epoch {self.best['epoch'] + 1}"
+        kept = self.keeper.best and f", best/ holds epoch {self.keeper.best['epoch'] + 1}"
         raise TrainingDiverged(
             f"{what}: the training diverged. The last good checkpoint is kept in {self.folder / CHECKPOINTS}"
             f"{kept or ''}. Start a new run with a smaller learning rate (optimizer.lr is "
@@ -202,10 +187,9 @@ class Trainer:
             if found is not None:
                 self.restore(found)
         self.processes.wait()
-        if self.processes.first:
-            if not (self.folder / record.NAME).exists():
-                record.write(self.folder, self.recipe, self.record)
-            self.checkpoints.sweep(self.step)
+        self.keeper.sweep(self.step)
+        if self.processes.first and not (self.folder / record.NAME).exists():
+            record.write(self.folder, self.recipe, self.record)
         self.journal.open(self.folder / METRICS, self.step, self.folder / TENSORBOARD if tensorboard else None)
         self.journal.display.say(self.first_line())
 
@@ -217,7 +201,7 @@ class Trainer:
         self.meter.load_state_dict(checkpoint.state["meter"])
         self.watch.load_state_dict(checkpoint.state["watch"])
         self.journal.load_state_dict(checkpoint.state["journal"])
-        self.best = checkpoint.state["best"]
+        self.keeper.best = checkpoint.state["best"]
 
     def first_line(self) -> str:
         """What is about to be trained, where."""
