@@ -123,3 +123,7 @@ def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], told: 
 def test_a_uniform_start_needs_a_ball() -> None:
     with pytest.raises(InvalidInput, match=r"use Zero\(\)"):
         Uniform(0.0)
+
+
+def test_the_first_number_is_that_of_steps() -> None:
+    assert PGD(20) == PGD(steps=20, restarts=1)

@@ -9,7 +9,7 @@ it, because a run has one threat model, and eps warm-up and curves over eps then
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import torch
@@ -49,18 +49,18 @@ class State:
     def select(self, index: torch.Tensor) -> Self:
         """The rows that `index` ([M] int64 or [B] bool) picks."""
         picked: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            picked[field.name] = value.select(index) if isinstance(value, Noise) else value[index]
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            picked[entry.name] = value.select(index) if isinstance(value, Noise) else value[index]
         return type(self)(**picked)
 
     @classmethod
     def concat(cls, states: Sequence[Self]) -> Self:
         """The rows of several states of one attack, one after the other."""
         joined: dict[str, Any] = {"noise": Noise(torch.cat([state.noise.keys for state in states]))}
-        for field in fields(cls):
-            if field.name not in joined:
-                joined[field.name] = torch.cat([getattr(state, field.name) for state in states])
+        for entry in fields(cls):
+            if entry.name not in joined:
+                joined[entry.name] = torch.cat([getattr(state, entry.name) for state in states])
         return cls(**joined)
 
 
@@ -75,7 +75,7 @@ class Attack(ABC, Generic[S]):
         restarts: independent searches an example; used by the evaluator, each with its own random numbers.
     """
 
-    restarts: int = 1
+    restarts: int = field(default=1, kw_only=True)  # PGD(20) means 20 steps
 
     def __post_init__(self) -> None:
         if self.restarts < 1:
