@@ -1,0 +1,138 @@
+"""What holds for every method: the laws, the gradient, the precision, the names."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from holdfast.attacks import PGD
+from holdfast.errors import InvalidInput
+from holdfast.methods import (
+    ATLAS,
+    FGSMAT,
+    FGSMRSAT,
+    METHODS,
+    NFGSMAT,
+    PGDAT,
+    TRADES,
+    Batch,
+    GlobalComponent,
+    GradientPenalty,
+    LinearisedMargin,
+    Method,
+    Natural,
+    Progress,
+    WorstPoint,
+    method,
+)
+from holdfast.noise import Noise
+from holdfast.testing import check_method
+from holdfast.threat import L1, L2, Linf
+
+SHORT = PGD(steps=3)
+VARIANTS: dict[str, Method] = {
+    "natural": Natural(),
+    "fgsm": FGSMAT(),
+    "fgsm-adversary-alone": FGSMAT(clean_weight=0.0),
+    "fgsm_rs": FGSMRSAT(),
+    "n_fgsm": NFGSMAT(),
+    "pgd_at": PGDAT(inner=SHORT, batch_statistics=False),
+    "trades": TRADES(inner=PGD(steps=3, initial=TRADES().inner.initial)),
+    "trades-batch-statistics": TRADES(inner=SHORT, batch_statistics=True),
+    "atlas": ATLAS(),
+    "atlas-apart": ATLAS(inner=SHORT, together=False, batch_statistics=False),
+    "atlas-local": ATLAS(global_component=None),
+    "atlas-global": ATLAS(local_component=None),
+    "atlas-neither": ATLAS(local_component=None, global_component=None),
+    "atlas-at-adversary": ATLAS(global_component=GlobalComponent(at_adversary=True)),
+    "atlas-squared": ATLAS(global_component=GlobalComponent(distance="squared")),
+    "atlas-gradient-penalty": ATLAS(local_component=GradientPenalty(), together=False),
+    "atlas-linearised-margin": ATLAS(local_component=LinearisedMargin(), together=False),
+    "atlas-penalty-alone": ATLAS(local_component=GradientPenalty(), global_component=None),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_laws(name: str) -> None:
+    check_method(VARIANTS[name], threats=(Linf(0.1), L2(0.6), L1(2.0)), leaves_ball=name == "n_fgsm")
+
+
+def test_the_local_point_may_leave_the_ball_if_asked_to() -> None:
+    loose = ATLAS(local_component=WorstPoint(project=False))
+    check_method(loose, threats=(Linf(0.1),), leaves_ball=True)
+    with pytest.raises(AssertionError, match=r"outer points lie in S\(x\)"):
+        check_method(loose, threats=(Linf(0.1),))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_gradient_is_that_of_the_value(name: str, bench) -> None:
+    """Sign steps do not move with the weights, so a central difference of the whole loss sees the outer loss alone."""
+    parameters = list(bench.model.parameters())
+    loss = bench.loss(VARIANTS[name]).value
+    assert loss.dtype == torch.float64
+    gradients = torch.autograd.grad(loss, parameters)
+    direction = [Noise.of(9, torch.tensor([i])).normal(p.shape)[0].double() for i, p in enumerate(parameters)]
+    slope = sum((g * d).sum().item() for g, d in zip(gradients, direction, strict=True))
+    values = []
+    for step in (1e-6, -2e-6):
+        for parameter, d in zip(parameters, direction, strict=True):
+            parameter.data += step * d
+        values.append(bench.value(VARIANTS[name]))
+    assert (values[0] - values[1]) / 2e-6 == pytest.approx(slope, rel=1e-5, abs=1e-7)
+    assert abs(slope) > 1e-3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images, labels) -> None:
+    batch = Batch(images, labels, torch.arange(12))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = method(name).loss(
+            bn_cnn, batch, Linf(0.1), None, Progress(0.9, 9, 90, 100), Noise.of(0, torch.arange(12))
+        )
+    assert loss.value.dtype == torch.float32
+    loss.value.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in bn_cnn.parameters())
+    plain = method(name).loss(
+        copy.deepcopy(bn_cnn), batch, Linf(0.1), None, Progress(0.9, 9, 90, 100), Noise.of(0, torch.arange(12))
+    )
+    assert loss.value.item() == pytest.approx(plain.value.item(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("trained", "passes"),
+    [
+        (Natural(), 1),
+        (FGSMAT(), 3),
+        (FGSMAT(clean_weight=0.0), 2),
+        (FGSMRSAT(), 2),
+        (NFGSMAT(), 2),
+        (PGDAT(), 11),
+        (TRADES(), 12 + 1 / 3),
+        (ATLAS(), 4),
+        (ATLAS(global_component=None), 3),
+        (ATLAS(local_component=None), 3),
+        (ATLAS(inner=PGD(steps=10)), 13),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Method) else "",
+)
+def test_prices(trained: Method, passes: float) -> None:
+    assert trained.passes == pytest.approx(passes)
+
+
+def test_methods_have_names() -> None:
+    for name in METHODS:
+        assert method(name) == METHODS[name]()
+    with pytest.raises(InvalidInput, match="did you mean 'trades'"):
+        method("trade")
+
+
+def test_parts_are_what_they_say(bench) -> None:
+    x, y = bench.batch.x, bench.batch.y
+    parts = bench.loss(TRADES()).parts
+    right = (bench.model(x).argmax(dim=1) == y).double().mean().item()
+    assert parts["clean_accuracy"].item() == pytest.approx(right)
+    assert parts["natural_loss"].item() == pytest.approx(bench.cross_entropy(x))
+    atlas = bench.loss(ATLAS())
+    total = atlas.parts["local_loss"] + 1.0 * atlas.parts["global_loss"]
+    assert total.item() == pytest.approx(atlas.value.item())
