@@ -97,6 +97,11 @@ class Attack(ABC, Generic[S]):
         return False
 
     @property
+    def passes(self) -> int | None:
+        """How often a step asks the model at a row, at most; None where nobody knows, as with foreign code."""
+        return 1
+
+    @property
     @abstractmethod
     def budget(self) -> int:
         """Steps of one search."""
@@ -107,7 +112,7 @@ class Attack(ABC, Generic[S]):
 
     @abstractmethod
     def step(self, threat: ThreatModel, model: Classifier, state: S) -> S:
-        """One iteration: at most one forward and one backward pass of the rows in `state`."""
+        """One iteration: at most `passes` forward passes and one backward pass of the rows in `state`."""
 
 
 class Evaluated(NamedTuple):

@@ -169,9 +169,10 @@ class _Search:
         for taken in range(1, self.attack.budget + 1):
             with metered(self.model) as meter:
                 state = self.attack.step(self.threat, self.model, state)
+            passes = self.attack.passes
             self.laws.require(
-                meter.forward_rows <= COUNT and meter.backward_rows <= COUNT,
-                "a step asks the model at most once forwards and once backwards",
+                passes is None or (meter.forward_rows <= COUNT * passes and meter.backward_rows <= COUNT),
+                f"a step asks the model at most {passes} times forwards (`passes`) and once backwards",
                 f"{meter.forward_rows / COUNT:g} forward and {meter.backward_rows / COUNT:g} backward passes in a step",
             )
             self.laws.equal(state.iteration, torch.full_like(state.y, taken), "iteration counts the steps")
