@@ -1,0 +1,97 @@
+"""The least change that brings an input onto a hyperplane without leaving the box; FAB's projection.
+
+Coordinate i can serve the hyperplane in one direction only, by up to `room_i`, and each unit of it is worth |w_i|. So
+the signs are known beforehand, and what is left is to share out sizes s_i in [0, room_i] with sum |w_i| s_i = |rise|.
+Masks are float tensors and are multiplied: on CPUs `torch.where` with an irregular mask takes twenty times as long.
+"""
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import InvalidInput
+from holdfast.threat import L1, L2, Linf, ThreatModel
+from holdfast.typing import Images, PerExample
+
+# Divisors are at least the one, quotients at most the other; the entries of a normal have size 1 on average.
+_TINY, _HUGE = 1e-18, 1e18
+
+
+def nearest_change(threat: ThreatModel, x: Images, normal: Images, rise: PerExample) -> Images:
+    """The change d of least norm with <normal, d> = rise and x + d in the box; eps plays no part.
+
+    Where the box is too small for that, d goes to the corner that comes nearest. Coordinates whose normal is 0 stay.
+
+    Args:
+        threat: its norm and its box.
+        x: [B, ...] inputs in the box.
+        normal: [B, ...] normal of each row's hyperplane, of any length.
+        rise: [B] how much <normal, .> has to change.
+
+    Raises:
+        InvalidInput: the threat model is none of Linf, L2 and L1.
+    """
+    check_norm(threat)
+    flat = normal.flatten(1)
+    scale = flat.abs().mean(dim=1, keepdim=True).clamp_(min=torch.finfo(flat.dtype).tiny)
+    flat, need = flat / scale, (rise[:, None] / scale).clamp_(-_HUGE, _HUGE)
+    direction = (flat * need).sign_()
+    # high - x where the coordinate goes up, x - low where it goes down.
+    middle, half = (threat.low + threat.high) / 2.0, (threat.high - threat.low) / 2.0
+    room = (middle - x.flatten(1)).mul_(direction).add_(half).clamp_(min=0.0)
+    worth, need = flat.abs_(), need.abs()
+    if isinstance(threat, L1):
+        size = _most_worth_first(worth, room, need)
+    else:
+        size = _common_level(worth, room, need, worth if isinstance(threat, L2) else None)
+    return size.mul_(direction).reshape(x.shape)
+
+
+def check_norm(threat: ThreatModel) -> None:
+    """Refuse threat models of other norms."""
+    if not isinstance(threat, Linf | L2 | L1):
+        raise InvalidInput(f"no projection onto a hyperplane is known under {threat}; use Linf, L2 or L1")
+
+
+def _common_level(worth: Tensor, room: Tensor, need: Tensor, pace: Tensor | None) -> Tensor:
+    """Sizes min(level * pace, room) for the level at which sum worth * size = need.
+
+    With pace 1 (None) that is the least largest size (Linf), with pace = worth the least sum of squares (L2). The sum
+    is a concave function of the level, linear between the levels at which a coordinate uses up its room. So Newton's
+    method from below never overshoots and ends exactly, after 3 to 6 rounds on images; sorting the coordinates instead
+    takes ten times as long.
+    """
+    slope = worth if pace is None else worth * pace
+    gain = worth * room
+    most = gain.sum(dim=1, keepdim=True)
+    level = (need / slope.sum(dim=1, keepdim=True).clamp_(min=_TINY)).clamp_(max=_HUGE)
+    free = torch.empty_like(room)
+    for _ in range(room.shape[1]):
+        torch.gt(room, level if pace is None else level * pace, out=free)
+        spent = most - torch.linalg.vecdot(free, gain)[:, None]
+        left = torch.linalg.vecdot(free, slope)[:, None].clamp_(min=_TINY)
+        higher = torch.maximum(level, ((need - spent) / left).clamp_(max=_HUGE))
+        if torch.equal(higher, level):
+            break
+        level = higher
+    return torch.minimum(level if pace is None else level * pace, room)
+
+
+def _most_worth_first(worth: Tensor, room: Tensor, need: Tensor) -> Tensor:
+    """The least sum of sizes: the coordinates of greatest worth use up their room, until the need is met.
+
+    Bisection for the worth at which that happens, again because sorting takes ten times as long. The coordinates that
+    are left between the bounds, of equal worth to nine digits of the greatest, share the rest.
+    """
+    gain = worth * room
+    low, high = torch.zeros_like(need), worth.amax(dim=1, keepdim=True)
+    taken = torch.empty_like(room)
+    for _ in range(30):
+        middle = (low + high) / 2.0
+        torch.gt(worth, middle, out=taken)
+        enough = torch.linalg.vecdot(taken, gain)[:, None] >= need
+        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+    torch.gt(worth, high, out=taken)
+    group = (worth > low).to(room.dtype).sub_(taken)
+    rest = need - torch.linalg.vecdot(taken, gain)[:, None]
+    share = (rest / torch.linalg.vecdot(group, gain)[:, None].clamp_(min=_TINY)).clamp_(0.0, 1.0)
+    return group.mul_(share).add_(taken).mul_(room)
