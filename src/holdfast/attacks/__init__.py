@@ -2,7 +2,17 @@
 
 from holdfast.attacks.apgd import APGD
 from holdfast.attacks.base import Attack, State, run
-from holdfast.attacks.criteria import DLR, Criterion, CrossEntropy, Divergence, Margin, Query, TargetedDLR
+from holdfast.attacks.criteria import (
+    DLR,
+    Criterion,
+    CrossEntropy,
+    Divergence,
+    Margin,
+    Query,
+    TargetedDLR,
+    TargetedMargin,
+)
+from holdfast.attacks.fab import FAB
 from holdfast.attacks.fgsm import FGSM, FGSMRS, NFGSM
 from holdfast.attacks.initial import From, Gaussian, Initial, Sphere, Uniform, Zero
 from holdfast.attacks.pgd import PGD
@@ -10,6 +20,7 @@ from holdfast.attacks.pgd import PGD
 __all__ = [
     "APGD",
     "DLR",
+    "FAB",
     "FGSM",
     "FGSMRS",
     "NFGSM",
@@ -26,6 +37,7 @@ __all__ = [
     "Sphere",
     "State",
     "TargetedDLR",
+    "TargetedMargin",
     "Uniform",
     "Zero",
     "run",

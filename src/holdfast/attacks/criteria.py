@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
+
 from holdfast import losses
 from holdfast.typing import Images, Labels, Logits, PerExample
 
@@ -52,6 +54,15 @@ class TargetedDLR:
 
     def __call__(self, logits: Logits, query: Query) -> PerExample:
         return losses.targeted_dlr(logits, query.y, query.target)
+
+
+@dataclass(frozen=True)
+class TargetedMargin:
+    """z_target - z_y: positive where the search's target class is preferred to the label."""
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        both = logits.gather(1, torch.stack([query.target, query.y], dim=1))
+        return both[:, 0] - both[:, 1]
 
 
 @dataclass(frozen=True)
