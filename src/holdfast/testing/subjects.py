@@ -66,21 +66,24 @@ def labelled(model: nn.Module, x: Images) -> tuple[Labels, int]:
 
 @dataclass
 class Meter:
-    """What a model was asked while a `metered` block ran.
+    """What a model was asked while a `metered` block ran, and which answers were differentiated, then or later.
 
     Attributes:
-        forward_rows: examples that passed forwards.
+        asked: inputs of the forward passes, in order.
         backward_rows: examples that passed backwards.
         double: a backward pass was itself recorded for differentiation.
-        asked: inputs of the forward passes, in order.
-        outer: those of the passes that were made with the model in train mode.
+        reached: positions in `asked` of the passes that a backward pass went through.
     """
 
-    forward_rows: int = 0
+    asked: list[Images] = field(default_factory=list)
     backward_rows: int = 0
     double: bool = False
-    asked: list[Images] = field(default_factory=list)
-    outer: list[Images] = field(default_factory=list)
+    reached: set[int] = field(default_factory=set)
+
+    @property
+    def forward_rows(self) -> int:
+        """Examples that passed forwards."""
+        return sum(map(len, self.asked))
 
     def passes(self, batch: int) -> float:
         """Forward and backward passes of a batch; a forward pass alone counts 1/3."""
@@ -89,28 +92,26 @@ class Meter:
 
 class _CountBackward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, meter: Meter) -> Tensor:
-        ctx.meter = meter
+    def forward(ctx: Any, logits: Tensor, meter: Meter, position: int) -> Tensor:
+        ctx.meter, ctx.position = meter, position
         return logits.view_as(logits)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         ctx.meter.backward_rows += len(gradients[0])
         ctx.meter.double |= torch.is_grad_enabled()
-        return gradients[0], None
+        ctx.meter.reached.add(ctx.position)
+        return gradients[0], None, None
 
 
 @contextmanager
 def metered(model: nn.Module) -> Iterator[Meter]:
-    """Count the passes of `model`."""
+    """Count the passes of `model`; backward passes through its answers count even after the block."""
     meter = Meter()
 
     def count(module: nn.Module, arguments: tuple[Tensor, ...], logits: Tensor) -> Tensor:
-        meter.forward_rows += len(arguments[0])
         meter.asked.append(arguments[0].detach().clone())
-        if module.training:
-            meter.outer.append(meter.asked[-1])
-        counted: Tensor = _CountBackward.apply(logits, meter)  # type: ignore[no-untyped-call]
+        counted: Tensor = _CountBackward.apply(logits, meter, len(meter.asked) - 1)  # type: ignore[no-untyped-call]
         return counted
 
     hook = model.register_forward_hook(count)

@@ -29,12 +29,13 @@ def check_threat(threat: ThreatModel, shape: Sequence[int] = (3, 4, 5)) -> None:
     laws.require(threat.eps > 0, "a threat model to check has eps above 0", f"eps is {threat.eps}")
     x = inputs(threat, COUNT, shape)
     noise = Noise.of(23, torch.arange(COUNT))
+    # In this order because each check rests on what those before it have shown.
     _check_distance(laws, threat, x, noise)
+    _check_contains(laws, threat, x, noise)
+    _check_steepest(laws, threat, x, noise)
+    _check_sample(laws, threat, x, noise)
     for candidate in _candidates(threat, x, noise):
         _check_projection(laws, threat, x, candidate, noise)
-    _check_contains(laws, threat, x, noise)
-    _check_sample(laws, threat, x, noise)
-    _check_steepest(laws, threat, x, noise)
     _check_scaled(laws, threat, x, noise)
 
 
@@ -102,8 +103,12 @@ def _check_nearest(
     away = candidate - projected
     points = [x, threat.sample(x, noise.fold(3))]
     for towards in (away, candidate - x, noise.fold(4).normal(x.shape[1:]).double()):
-        reach = (x + threat.eps * threat.steepest(towards)).clamp(threat.low, threat.high)
-        points += [reach, 0.5 * (reach + projected)]
+        points.append((x + threat.eps * threat.steepest(towards)).clamp(threat.low, threat.high))
+    for share in (0.01, 0.1, 1.0):
+        # On from z towards a, back into the box, and back into the ball along the line to x, which stays in the box.
+        move = (projected + share * away).clamp(threat.low, threat.high) - x
+        shrink = (threat.eps / _norm(threat, move).clamp(min=1e-30)).clamp(max=1.0)
+        points.append(x + move * shrink.reshape(-1, *[1] * (x.dim() - 1)))
     for point in points:
         excess = _dot(away, point - projected)
         allowed = 1e-5 * (_dot(away, away) * _dot(point - projected, point - projected)).sqrt() + 1e-9
