@@ -92,6 +92,11 @@ class Attack(ABC, Generic[S]):
         return 0
 
     @property
+    def gradient_free(self) -> bool:
+        """Needs no gradient of the model under attack; what it finds beyond the others is evidence of masking."""
+        return False
+
+    @property
     def hands_over_unseen(self) -> bool:
         """The point handed over at the end was never shown to the model, so whoever judges must show it."""
         return False
