@@ -1,8 +1,8 @@
 """One process, or several that torchrun started, which train one model together."""
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -65,12 +65,12 @@ class Processes:
         return silence
 
 
-@contextmanager
-def processes(device: str | torch.device | None = None) -> Iterator[Processes]:
-    """The processes of this run, joined while the context lasts.
+def processes(device: str | torch.device | None = None) -> Processes:
+    """The processes of this run.
 
     Reads the environment that torchrun sets (RANK, LOCAL_RANK, WORLD_SIZE); without it there is one process. A process
-    group that the caller has set up is used, and left as it is.
+    group that the caller has set up is used; one that is set up here lasts until the process ends, because torchrun's
+    store cannot join the same processes twice.
 
     Args:
         device: "cpu", "cuda" or "cuda:1"; None for an accelerator where there is one. Of several processes on one
@@ -80,21 +80,16 @@ def processes(device: str | torch.device | None = None) -> Iterator[Processes]:
         InvalidInput: there is no such device here.
     """
     chosen = _device(device)
-    if dist.is_available() and dist.is_initialized():
-        yield Processes(dist.get_rank(), dist.get_world_size(), chosen)
-        return
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Processes(0, 1, chosen)
-        return
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
-        dist.init_process_group("nccl", device_id=chosen)
-    else:
-        dist.init_process_group("gloo")
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), chosen)
-    finally:
-        dist.destroy_process_group()
+    if not (dist.is_available() and dist.is_initialized()):
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return Processes(0, 1, chosen)
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+            dist.init_process_group("nccl", device_id=chosen)
+        else:
+            dist.init_process_group("gloo")
+        atexit.register(dist.destroy_process_group)
+    return Processes(dist.get_rank(), dist.get_world_size(), chosen)
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -47,15 +47,16 @@ def train(
     """
     folder = Path(out)
     _check_folder(folder, resume)
-    with processes(device) as group, _repeatable():
+    group = processes(device)
+    with _repeatable():
         trainer = Trainer(recipe, group, folder, checkpoint_seconds, progress)
         try:
             trainer.begin(resume, tensorboard)
             trainer.fit()
         finally:
             trainer.journal.close()
-        # The first process writes after the others are done.
-        group.wait()
+    # The first process writes on when the others are done already.
+    group.wait()
     return Run.open(folder)
 
 
