@@ -1,73 +1,67 @@
-from collections.abc import Callable
+"""After the attacks: what the verdicts and curves must look like to be believed."""
 
+from typing import Any
+
+import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
-from holdfast.data import ImageSet
-from holdfast.errors import InvalidInput
+from holdfast.attacks import APGD, Attack, Square
 from holdfast.evaluation import findings
-from holdfast.evaluation.examples import Counted
-from holdfast.results import Curve
+from holdfast.evaluation.curves import Curves
+from holdfast.results import Curve, Outcome, Verdicts
 from holdfast.threat import L2, Linf, ThreatModel
 
-
-class Wrapped(nn.Module):
-    """A model whose logits pass through a function."""
-
-    def __init__(self, model: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.model, self.change = model, change
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.change(self.model(x))
+N = 100
+ATTACKS: tuple[Attack[Any], ...] = (APGD(), Square())
 
 
-def kinds(model: nn.Module, images: ImageSet, threat: ThreatModel, was_training: bool = False) -> list[str]:
-    with torch.random.fork_rng(devices=[]):
-        found = findings.preflight(Counted(model), threat, images.images[:8], was_training)
-    assert all(finding.evidence and finding.advice for finding in found)
-    return [finding.kind for finding in found]
+def verdicts(clean: int = 95, first: int = 40, second: int = 0) -> Verdicts:
+    """`clean` of N examples are right; APGD breaks `first` of them, Square `second` of the others."""
+    outcome = np.full((N, 2), Outcome.SURVIVED, dtype="U13")
+    outcome[:first, 0], outcome[:first, 1] = Outcome.BROKEN, Outcome.SPARED
+    outcome[first : first + second, 1] = Outcome.BROKEN
+    outcome[clean:] = Outcome.MISCLASSIFIED
+    broken = outcome == Outcome.BROKEN
+    prediction = np.where(np.arange(N) < clean, 0, 1)
+    names = tuple(attack.name for attack in ATTACKS)
+    distance = np.where(broken, 0.1, np.nan)
+    steps = np.zeros((N, 2), dtype=np.int64)
+    return Verdicts(names, np.arange(N), np.zeros(N), prediction, outcome, np.where(broken, 1, -1), distance, steps)
 
 
-def test_an_ordinary_model_raises_nothing(model: nn.Module, images: ImageSet) -> None:
-    assert kinds(model, images, Linf(8 / 255)) == []
+def curves(eps: tuple[int, ...] = (95, 55, 5), steps: tuple[int, ...] = (70, 56, 55), fgsm: int = 70) -> Curves:
+    return Curves(
+        Curve("eps", "eps", (0.0, 0.3, 0.5), eps, N, "pgd-20"),
+        Curve("steps", "steps", (1.0, 20.0, 100.0), steps, N, "pgd-100"),
+        fgsm,
+    )
 
 
-def test_train_mode_is_told(model: nn.Module, images: ImageSet) -> None:
-    assert kinds(model, images, Linf(0.3), was_training=True) == ["train_mode"]
+def kinds(found: Verdicts, drawn: Curves | None, threat: ThreatModel, recorded: float | None = None) -> list[str]:
+    told = findings.after(found, ATTACKS, drawn, threat, 10, recorded)
+    assert all(finding.evidence and finding.advice for finding in told)
+    return [finding.kind for finding in told]
 
 
-def test_probabilities_are_found(model: nn.Module, images: ImageSet) -> None:
-    assert kinds(Wrapped(model, lambda z: z.softmax(dim=1)), images, Linf(0.3)) == ["probabilities"]
-
-
-def test_randomness_is_found(model: nn.Module, images: ImageSet) -> None:
-    assert kinds(Wrapped(model, lambda z: z + 0.01 * torch.randn_like(z)), images, Linf(0.3)) == ["randomised"]
-
-
-def test_dependence_on_the_batch_is_found(model: nn.Module, images: ImageSet) -> None:
-    assert kinds(Wrapped(model, lambda z: z - 0.1 * z.mean(dim=0)), images, Linf(0.3)) == ["batch_dependent"]
+def test_a_sound_evaluation_raises_nothing() -> None:
+    assert kinds(verdicts(), curves(), Linf(0.3), 0.96) == []
+    assert kinds(verdicts(second=1), None, Linf(0.3)) == []
 
 
 @pytest.mark.parametrize(
-    ("threat", "found"),
-    [(Linf(0.031), True), (Linf("8/255"), False), (Linf(0.1), False), (L2(0.5), False), (L2(0.51), True)],
+    ("found", "drawn", "recorded", "kind"),
+    [
+        (verdicts(second=5), curves(), None, "gradient_free_beats_gradients"),
+        (verdicts(clean=80, first=25), curves(), 0.99, "clean_below_record"),
+        (verdicts(), curves(eps=(95, 80, 70)), None, "robust_at_large_eps"),
+        (verdicts(), curves(steps=(70, 60, 55)), None, "more_steps_help"),
+        (verdicts(first=92), curves(steps=(50, 5, 4), fgsm=90), None, "catastrophic_overfitting"),
+        (verdicts(first=60), curves(), None, "pgd_is_fooled"),
+    ],
 )
-def test_an_eps_beside_the_usual_one_is_told(
-    model: nn.Module, images: ImageSet, threat: ThreatModel, found: bool
-) -> None:
-    assert kinds(model, images, threat) == (["eps_not_standard"] if found else [])
+def test_each_doubt_is_told(found: Verdicts, drawn: Curves, recorded: float | None, kind: str) -> None:
+    assert kinds(found, drawn, Linf(0.3), recorded) == [kind]
 
 
-def test_inputs_outside_the_box_are_refused(model: nn.Module, images: ImageSet) -> None:
-    with pytest.raises(InvalidInput, match=r"inputs lie in .*outside the threat model's box \[0, 0.5\]"):
-        kinds(model, images, Linf(0.1, high=0.5))
-
-
-def test_accuracy_that_does_not_fall_at_large_eps_is_an_alarm() -> None:
-    masked = Curve("eps", "eps", (0.0, 0.3, 0.5), (90, 80, 70), 100, "pgd-20")
-    honest = Curve("eps", "eps", (0.0, 0.3, 0.5), (90, 80, 10), 100, "pgd-20")
-    assert [finding.kind for finding in findings.after([masked], Linf(0.3), 10)] == ["robust_at_large_eps"]
-    assert findings.after([honest], Linf(0.3), 10) == []
-    assert findings.after([masked], L2(0.5), 10) == []
+def test_a_large_radius_means_nothing_in_other_norms() -> None:
+    assert kinds(verdicts(), curves(eps=(95, 80, 70)), L2(0.5)) == []

@@ -16,8 +16,8 @@ from holdfast import modes, results
 from holdfast.attacks import Attack
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
-from holdfast.evaluation import findings
-from holdfast.evaluation.curves import against_eps, against_steps
+from holdfast.evaluation import findings, preflight
+from holdfast.evaluation.curves import Curves, draw
 from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
 from holdfast.evaluation.keepsakes import Costs, GalleryStore
 from holdfast.evaluation.packing import Decision, PackedSearch
@@ -27,7 +27,7 @@ from holdfast.results import Evaluation, VerdictLog, interval
 from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
-LOOKED_AT = 8  # examples of the first checks
+LOOKED_AT = 64  # examples of the first checks
 
 
 def evaluate(
@@ -46,6 +46,7 @@ def evaluate(
     folder: Path | None = None,
     with_curves: bool = True,
     gallery: int = 60,
+    recorded_clean: float | None = None,
     progress: bool = True,
     command: str = "",
 ) -> Evaluation:
@@ -66,6 +67,7 @@ def evaluate(
         folder: where to keep log and result; without, nothing is written.
         with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples.
         gallery: examples whose images the result keeps.
+        recorded_clean: clean accuracy that the model's training recorded, to compare with.
         progress: show a line with the bound on robust accuracy and the time left.
 
     Raises:
@@ -83,9 +85,10 @@ def evaluate(
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with modes.inference(model), keeping as kept, _log(Path(kept), identity, protocol) as log:
         counted, examples = Counted(model), Examples(images, place)
-        found = findings.preflight(counted, threat, examples.rows(range(min(count, LOOKED_AT)))[0], was_training)
         clean = look(counted, examples, range(count), batch_size, max(attack.targets for attack in protocol.attacks))
         _record_clean(log, images, clean, count)
+        looked_at = examples.rows(range(min(count, LOOKED_AT)))
+        found = preflight.preflight(counted, model, threat, *looked_at, was_training)
         subject = Subject(counted, examples, clean.ranking, seed, batch_size)
         costs, shown = (
             Costs(Path(kept) / "costs.json"),
@@ -93,7 +96,9 @@ def evaluate(
         )
         for attack in protocol.attacks:
             _attack(attack, threat, subject, log, costs, shown, progress)
-        drawn = _curves(threat, subject, log, min(count, CURVE_EXAMPLES)) if with_curves else ()
+        drawn = _curves(threat, subject, log, min(count, CURVE_EXAMPLES)) if with_curves else None
+        verdicts, classes = log.verdicts(), len(images.classes)
+        found += findings.after(verdicts, protocol.attacks, drawn, threat, classes, recorded_clean)
         evaluation = Evaluation(
             model=name,
             run=run,
@@ -102,10 +107,10 @@ def evaluate(
             protocol=results.Protocol(protocol.name, protocol.version),
             attacks={attack.name: repr(attack) for attack in protocol.attacks},
             seed=seed,
-            verdicts=log.verdicts(),
-            curves=drawn,
-            findings=(*found, *findings.after(drawn, threat, len(images.classes))),
-            checks=findings.CHECKS,
+            verdicts=verdicts,
+            curves=(drawn.eps, drawn.steps) if drawn else (),
+            findings=tuple(found),
+            checks=preflight.CHECKS + findings.CHECKS,
             gallery=shown.gallery(examples) if gallery else None,
             seconds=costs.seconds,
             passes=costs.passes,
@@ -151,10 +156,10 @@ def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, count: int) -
     log.record_clean(new, images.labels[new].numpy(), clean.prediction[new].numpy())
 
 
-def _curves(threat: ThreatModel, subject: Subject, log: VerdictLog, count: int) -> tuple[results.Curve, ...]:
-    """Both curves, on the first `count` examples."""
+def _curves(threat: ThreatModel, subject: Subject, log: VerdictLog, count: int) -> Curves:
+    """The curves on the first `count` examples."""
     right = [example for example in range(count) if len(set(log.predictions[example])) == 1]
-    return against_eps(threat, subject, right, count), against_steps(threat, subject, right, count)
+    return draw(threat, subject, right, count)
 
 
 def _attack(
