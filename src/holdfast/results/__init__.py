@@ -4,25 +4,35 @@ Nothing here imports torch: numpy holds the verdicts, Parquet and JSON store the
 merged and reported on a machine without a model or an accelerator.
 """
 
+from holdfast.results.diagnostics import Alignment, Compactness, Diagnostics, Divergence, Linearity, Surface
 from holdfast.results.evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Severity, Threat
 from holdfast.results.history import History
 from holdfast.results.log import VerdictLog
 from holdfast.results.rates import Rate, Spread, interval, paired_difference, spread
+from holdfast.results.shifts import Shift, Shifts
 from holdfast.results.verdicts import Outcome, Verdicts, merge
 
 __all__ = [
+    "Alignment",
+    "Compactness",
     "Curve",
     "Data",
+    "Diagnostics",
+    "Divergence",
     "Evaluation",
     "Finding",
     "Gallery",
     "History",
+    "Linearity",
     "Outcome",
     "Passes",
     "Protocol",
     "Rate",
     "Severity",
+    "Shift",
+    "Shifts",
     "Spread",
+    "Surface",
     "Threat",
     "VerdictLog",
     "Verdicts",
