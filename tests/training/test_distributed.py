@@ -18,10 +18,10 @@ from holdfast.data.digits import Digits
 from holdfast.errors import InvalidInput
 from holdfast.methods import ATLAS, TRADES
 from holdfast.models import PreActResNet18, WongCNN
+from holdfast.processes import Processes
 from holdfast.recipe import EMA, SGD, OneCycle, Recipe, codec
 from holdfast.threat import Linf
 from holdfast.training import train, trainer
-from holdfast.training.processes import Processes
 from holdfast.training.trainer import Trainer
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from holdfast.processes import Processes
 from holdfast.training.meter import Meter, mean
-from holdfast.training.processes import Processes
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

@@ -37,18 +37,26 @@ def test_tells_once_until_the_run_recovers() -> None:
     assert judge([0.5, 0.1, 0.1, 0.45, 0.1], [0.5, 0.9, 0.9, 0.6, 0.9]) == [1, 4]
 
 
-@pytest.mark.parametrize(("at_training_eps", "found"), [(0.60, False), (0.10, True)])
-def test_a_fall_while_eps_warms_up_needs_a_second_look(at_training_eps: float, found: bool) -> None:
+def warm(robust: list[float], adversary: list[float], epochs: int) -> list[int]:
+    """As `judge`, while eps warms up for the first `epochs`."""
     watch = Watch()
-    watch.look(0, 0.35, 0.40, confirm=lambda: 0.4)
-    look = watch.look(1, 0.05, 0.80, confirm=lambda: at_training_eps)
-    assert (look is not None) is found
+    looks = [watch.look(e, r, a, e < epochs) for e, (r, a) in enumerate(zip(robust, adversary, strict=True))]
+    return [look.epoch for look in looks if look]
 
 
-def test_takes_no_second_look_without_a_suspicion() -> None:
-    watch = Watch()
-    watch.look(0, 0.3, 0.4, confirm=lambda: pytest.fail("measured for nothing"))
-    watch.look(1, 0.2, 0.5, confirm=lambda: pytest.fail("measured for nothing"))
+@pytest.mark.parametrize(
+    ("robust", "adversary", "found"),
+    [
+        ([0.8, 0.55, 0.30, 0.20, 0.25], [0.85, 0.6, 0.4, 0.3, 0.35], []),  # both fall as eps grows
+        ([0.8, 0.65, 0.50, 0.45, 0.45], [0.70, 0.7, 0.7, 0.7, 0.75], []),  # a widening gap is no fall
+        ([0.8, 0.20, 0.10, 0.05, 0.05], [0.70, 0.9, 0.9, 0.9, 0.95], [1]),
+        ([0.8, 0.65, 0.60, 0.30, 0.30], [0.70, 0.7, 0.7, 0.9, 0.95], [3]),  # just after the warm-up
+    ],
+)
+def test_a_warm_up_of_eps_is_compared_from_epoch_to_epoch(
+    robust: list[float], adversary: list[float], found: list[int]
+) -> None:
+    assert warm(robust, adversary, epochs=3) == found
 
 
 def test_goes_on_from_its_state() -> None:

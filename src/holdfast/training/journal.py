@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from holdfast.processes import Processes
 from holdfast.training.log import Log
 from holdfast.training.meter import Row, mean
-from holdfast.training.processes import Processes
 from holdfast.training.progress import Display, duration
 from holdfast.training.watch import Collapse
 

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.training.averaging import Average
 from holdfast.training.generator import seeded
 from holdfast.training.objective import Objective
-from holdfast.training.processes import Processes
 
 _STREAM = 0x696E6974  # keeps a method's initial state apart from everything else that the seed decides
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from holdfast.training.processes import Processes
+from holdfast.processes import Processes
 
 Row = dict[str, float]
 

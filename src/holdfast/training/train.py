@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from holdfast.errors import InvalidInput
+from holdfast.processes import processes
 from holdfast.recipe import Recipe
-from holdfast.training.processes import processes
 from holdfast.training.run import PARTS, Run, ending
 from holdfast.training.trainer import Trainer
 

@@ -6,6 +6,7 @@ from typing import NoReturn
 from holdfast.data import EpochLoader, FileSet, ImageSet, StreamingLoader
 from holdfast.errors import InvalidInput, TrainingDiverged
 from holdfast.methods import Progress
+from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.threat import ThreatModel
 from holdfast.training import record, weights
@@ -15,7 +16,6 @@ from holdfast.training.keeper import Keeper
 from holdfast.training.learner import Learner
 from holdfast.training.meter import Meter, Row
 from holdfast.training.objective import parts
-from holdfast.training.processes import Processes
 from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD
 from holdfast.training.validation import Validation
 from holdfast.training.watch import Watch
@@ -116,8 +116,7 @@ class Trainer:
         self.read_losses(epoch)
         self.check_weights()
         self.processes.share_buffers(self.learner.model)
-        accuracies = self.validation(self.learner.evaluated, self.recipe.threat)
-        values = {**self.meter.epoch(), **vars(accuracies), **self.setting}
+        values = {**self.meter.epoch(), **self.setting, **self.validate()}
         self.journal.epoch(epoch, self.step, values)
         if self.collapsed(epoch, values) and self.recipe.on_collapse == "stop":
             self.keeper.write_weights()
@@ -128,19 +127,20 @@ class Trainer:
             self.save_checkpoint()
         return False
 
+    def validate(self) -> Row:
+        """Accuracies on the held-out part; while eps warms up also under the training's eps, for the watch."""
+        full, eps = self.recipe.threat, self.setting["eps"]
+        found: Row = dict(vars(self.validation(self.learner.evaluated, full)))
+        if eps < full.eps:
+            reached = self.validation(self.learner.evaluated, full.scaled(eps / full.eps))
+            found["robust_accuracy_at_training_eps"] = reached.robust_accuracy
+        return found
+
     def collapsed(self, epoch: int, values: Row) -> bool:
         """Tell of catastrophic overfitting, if this epoch shows it."""
-        full, eps = self.recipe.threat, self.setting["eps"]
-
-        def at_training_eps() -> float:
-            return self.validation(self.learner.evaluated, full.scaled(eps / full.eps)).robust_accuracy
-
-        collapse = self.watch.look(
-            epoch,
-            values["robust_accuracy"],
-            values.get("adversary_accuracy"),
-            at_training_eps if eps < full.eps else None,
-        )
+        reached = values.get("robust_accuracy_at_training_eps")
+        robust = values["robust_accuracy"] if reached is None else reached
+        collapse = self.watch.look(epoch, robust, values.get("adversary_accuracy"), warming=reached is not None)
         if collapse:
             kept = (
                 f"best/ holds epoch {self.keeper.best['epoch'] + 1}, last/ holds epoch {epoch}, from before the fall."

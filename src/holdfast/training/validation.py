@@ -9,10 +9,10 @@ from holdfast import losses, modes
 from holdfast.attacks import run
 from holdfast.data import ImageSet, ordered_batches
 from holdfast.noise import Noise
+from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.threat import ThreatModel
 from holdfast.training.objective import autocast
-from holdfast.training.processes import Processes
 from holdfast.typing import Images, Labels, Mask
 
 _STREAM = 0x68656C64  # keeps this noise apart from everything else that the seed decides
@@ -43,7 +43,7 @@ class Validation:
         self._processes = processes
         self._total = len(held_out)
         self._batch_size = max(1, recipe.batch_size // (processes.world * recipe.accumulate))
-        mine = torch.arange(processes.rank, self._total, processes.world)
+        mine = torch.arange(self._total)[processes.rank :: processes.world]
         # More processes than held-out images leave some without work.
         self._mine = held_out.subset(mine) if len(mine) else None
 

@@ -4,15 +4,14 @@ Wong, Rice and Kolter (ICLR 2020, arXiv:2001.03994) stop one-step training when 
 than 0.2 from one epoch to the next. Here the fall is measured from the best epoch so far, on held-out images, and it
 counts only while the accuracy at the training adversary holds: when both fall, the training merely went badly.
 
-While eps warms up, the robust accuracy at the full eps may fall and the accuracy at the (still small) training eps rise
-without harm. Then a fall is only a suspicion, which a second look at the held-out part at the training's eps must
-confirm: it does when fewer than half as many are right there as the training's adversary claims.
+While eps warms up, accuracies at the full eps and at the training's eps are not comparable, and both grow harder from
+epoch to epoch. Then the held-out part is also attacked at the training's eps, and an epoch is compared with the one
+before it, whose eps was nearly the same: in a sound warm-up both accuracies fall together.
 
 One look an epoch, and none within it: the run goes back to the end of an epoch in any case, so an earlier alarm would
 save at most the rest of one epoch, at the price of an attack every few steps of all the others.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 FALL = 0.2
@@ -31,76 +30,64 @@ class Collapse:
 
     Attributes:
         epoch: the epoch that fell.
-        best_epoch: the one it is compared with.
-        robust_accuracy: held-out accuracy under the validation attack, now.
-        best_robust_accuracy: the same at `best_epoch`.
-        adversary_accuracy: accuracy at the training's own adversary, now.
-        best_adversary_accuracy: the same at `best_epoch`.
+        before: the one it is compared with.
+        robust, robust_before: held-out accuracy under the validation attack at the training's eps, in both.
+        adversary, adversary_before: accuracy at the training's own adversary, in both.
     """
 
     epoch: int
-    best_epoch: int
-    robust_accuracy: float
-    best_robust_accuracy: float
-    adversary_accuracy: float
-    best_adversary_accuracy: float
+    before: int
+    robust: float
+    robust_before: float
+    adversary: float
+    adversary_before: float
 
     def __str__(self) -> str:
         return (
             f"Catastrophic overfitting in epoch {self.epoch + 1}: robust accuracy on the held-out images fell from "
-            f"{self.best_robust_accuracy:.1%} (epoch {self.best_epoch + 1}) to {self.robust_accuracy:.1%}, while the "
-            f"accuracy at the training's own adversary went from {self.best_adversary_accuracy:.1%} to "
-            f"{self.adversary_accuracy:.1%}: the model has learnt to beat that adversary and no other. "
+            f"{self.robust_before:.1%} (epoch {self.before + 1}) to {self.robust:.1%}, while the accuracy at the "
+            f"training's own adversary went from {self.adversary_before:.1%} to {self.adversary:.1%}: the model has "
+            "learnt to beat that adversary and no other. "
             f"Remedies: {REMEDIES}."
         )
 
 
 @dataclass
 class Watch:
-    """Compares each epoch with the best so far.
+    """Compares each epoch with a sound one before it: the best so far, or the last one while eps warms up.
 
     Attributes:
-        best_epoch, best_robust, best_adversary: the best epoch by robust accuracy and its figures; -1 before the first.
+        epoch, robust, adversary: the epoch to compare with and its accuracies; -1 before the first.
         down: the run has collapsed and not come back, which is told once.
     """
 
-    best_epoch: int = -1
-    best_robust: float = -1.0
-    best_adversary: float = -1.0
+    epoch: int = -1
+    robust: float = -1.0
+    adversary: float = -1.0
     down: bool = False
 
-    def look(
-        self,
-        epoch: int,
-        robust_accuracy: float,
-        adversary_accuracy: float | None,
-        confirm: Callable[[], float] | None = None,
-    ) -> Collapse | None:
+    def look(self, epoch: int, robust: float, adversary: float | None, warming: bool = False) -> Collapse | None:
         """Judge an epoch.
 
         Args:
             epoch: its number, from 0.
-            robust_accuracy: on the held-out part, at the full eps.
-            adversary_accuracy: mean over the epoch at the training's own adversary; a method without one never
+            robust: accuracy on the held-out part under the validation attack, at the training's eps.
+            adversary: mean accuracy over the epoch at the training's own adversary; a method without one never
                 collapses in this sense.
-            confirm: while eps warms up, measures the robust accuracy at the training's eps; None afterwards.
+            warming: eps has not reached its full size.
 
         Returns:
             The collapse, in the epoch in which it is found.
         """
-        if adversary_accuracy is None:
+        if adversary is None:
             return None
-        fell = self.best_robust - robust_accuracy > FALL
-        holds = adversary_accuracy >= self.best_adversary - HOLDS
-        if not fell:
-            self.down = False
-        if fell and holds and not self.down and (confirm is None or confirm() < 0.5 * adversary_accuracy):
-            self.down = True
-            return Collapse(
-                epoch, self.best_epoch, robust_accuracy, self.best_robust, adversary_accuracy, self.best_adversary
-            )
-        if robust_accuracy >= self.best_robust:
-            self.best_epoch, self.best_robust, self.best_adversary = epoch, robust_accuracy, adversary_accuracy
+        if self.robust - robust > FALL and adversary >= self.adversary - HOLDS:
+            found = Collapse(epoch, self.epoch, robust, self.robust, adversary, self.adversary)
+            news, self.down = not self.down, True
+            return found if news else None
+        self.down = self.down and self.robust - robust > FALL
+        if robust >= self.robust or (warming and not self.down):
+            self.epoch, self.robust, self.adversary = epoch, robust, adversary
         return None
 
     def state_dict(self) -> dict[str, int | float]:
