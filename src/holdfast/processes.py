@@ -1,0 +1,107 @@
+"""One process, or several that torchrun started, which train or measure one model together."""
+
+import atexit
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from holdfast.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process and how many there are.
+
+    Attributes:
+        rank: number of this process, from 0.
+        world: number of processes.
+        device: where this one computes.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """This process is the one that writes files and talks."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add a tensor over all processes, in place; the same result in each."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        self.sum(torch.zeros(1, device=self.device)).item()
+
+    def join(self, module: nn.Module) -> nn.Module:
+        """The module with its gradients averaged over the processes in each backward pass.
+
+        Buffers are the first process's: they are sent to the others before each forward pass.
+        """
+        if self.world == 1:
+            return module
+        return DistributedDataParallel(module, gradient_as_bucket_view=True)
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Send the first process's buffers to the others, as each joined forward pass does."""
+        if self.world > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, 0)
+
+    def gathering(self, joined: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Around the passes of a part of a batch: gradients meet only after the last part."""
+        if last or not isinstance(joined, DistributedDataParallel):
+            return nullcontext()
+        silence: AbstractContextManager[None] = joined.no_sync()
+        return silence
+
+
+def processes(device: str | torch.device | None = None) -> Processes:
+    """The processes of this run.
+
+    Reads the environment that torchrun sets (RANK, LOCAL_RANK, WORLD_SIZE); without it there is one process. A process
+    group that the caller has set up is used; one that is set up here lasts until the process ends, because torchrun's
+    store cannot join the same processes twice.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:1"; None for an accelerator where there is one. Of several processes on one
+            machine each takes the CUDA device of its local rank, unless a number is given.
+
+    Raises:
+        InvalidInput: there is no such device here.
+    """
+    chosen = _device(device)
+    if not (dist.is_available() and dist.is_initialized()):
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return Processes(0, 1, chosen)
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
+            dist.init_process_group("nccl", device_id=chosen)
+        else:
+            dist.init_process_group("gloo")
+        atexit.register(dist.destroy_process_group)
+    return Processes(dist.get_rank(), dist.get_world_size(), chosen)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    available = torch.cuda.is_available()
+    chosen = torch.device(("cuda" if available else "cpu") if device is None else device)
+    if chosen.type != "cuda":
+        return chosen
+    number = chosen.index if chosen.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
+    if not available or number >= torch.cuda.device_count():
+        count = torch.cuda.device_count() if available else 0
+        raise InvalidInput(
+            f"device {chosen} was asked for (number {number}), but torch sees {count} CUDA devices; use device cpu, or "
+            "start no more processes than there are devices"
+        )
+    return torch.device("cuda", number)
