@@ -104,7 +104,7 @@ def _part(kind: Any, text: str, path: str, current: Any) -> Any:
 
 
 def _network(text: str, current: Any) -> Architecture:
-    """The architecture of a name. Statistics are the data's, so they stay, but a user's own network may have its own."""
+    """The architecture of a name; statistics are the data's and stay, but a user's own network may have its own."""
     network = architecture(text)
     if isinstance(network, UserModel) or not isinstance(current, Architecture):
         return network

@@ -6,6 +6,7 @@ from typing import Any
 from holdfast.data import Source
 from holdfast.errors import InvalidInput
 from holdfast.recipe import Recipe
+from holdfast.recipe.sources import source_of
 from holdfast.recipes import names, recipe
 
 
@@ -20,14 +21,14 @@ def choose(source: Source, method: str, like: str | None = None) -> tuple[Recipe
     Raises:
         InvalidInput: there is no such recipe, or none is near.
     """
-    own = {data for data, _ in names()}
     if like is not None:
         name, reason = like, "as asked for"
-    elif source.name in own:
-        name, reason = source.name, "published for this data set or made for it"
+    elif source.name in {data for data, _ in names()}:
+        name, reason = source.name, ""
     else:
         name, reason = _nearest(source)
     found = recipe(name, method)
+    reason = reason or source_of(found.sources, "method")
     return replace(found, data=_shaped(source, found.data)), f"{method} on {name}: {reason}"
 
 

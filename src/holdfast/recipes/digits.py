@@ -14,7 +14,7 @@ from holdfast.recipes import citations
 from holdfast.recipes.citations import cited
 from holdfast.threat import Linf
 
-_OURS = "ours: chosen by hand so that a demonstration is quick"
+_OURS = "ours, chosen by hand so that a demonstration is quick"
 
 
 def natural() -> Recipe:
@@ -25,7 +25,7 @@ def natural() -> Recipe:
         model=WongCNN(),
         optimizer=Adam(lr=1e-2),
         schedule=OneCycle(peak=0.4),
-        epochs=60,
+        epochs=40,
         batch_size=64,
         eps_warmup=0.3,
         sources=cited(_OURS, {"eps_warmup": _OURS, "model": f"{citations.WONG}, MNIST/mnist_net.py"}),

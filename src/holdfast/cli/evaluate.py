@@ -1,0 +1,138 @@
+"""`holdfast evaluate`: attack a trained model and write every verdict down."""
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.results import Evaluation
+    from holdfast.threat import ThreatModel
+
+_EPILOG = """\
+examples:
+  holdfast evaluate runs/mine                                 on the run's own test images and threat model
+  holdfast evaluate runs/mine --attacks cascade --n 1000 --eps 16/255
+  holdfast evaluate my_model.py:net --data cifar10 --eps 8/255    a function that returns your trained network
+  holdfast evaluate runs/mine --fail-under 0.45               exit status 1 below 45 % robust accuracy
+
+A killed evaluation goes on when the same command is given again. Verdicts do not depend on --batch-size or --device
+(up to the device's rounding).
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model under attack",
+        description="Attack a model's test images, keep the verdict on each, and print the accuracies with their 95 % "
+        "intervals.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="RUN", help="the folder of a run, or PATH.py:FUNCTION that returns a network")
+    parser.add_argument(
+        "--attacks",
+        default="quick",
+        metavar="PROTOCOL",
+        help="quick (two APGDs), pgd, or cascade (both); default: quick",
+    )
+    parser.add_argument("--n", type=int, help="the first N test images (default: all)")
+    parser.add_argument("--weights", default="best", help="of the run: best (on held-out images; default) or last")
+    parser.add_argument("--data", help="other images than the run's; as for `holdfast train`")
+    parser.add_argument("--eps", help="another radius than the run's, e.g. 8/255")
+    parser.add_argument("--norm", help="another norm than the run's: Linf, L2 or L1; needs --eps")
+    parser.add_argument("--seed", type=int, default=0, help="of the attacks (default: 0)")
+    parser.add_argument("--batch-size", type=int, default=256, help="images in a batch (default: 256)")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: an accelerator if there is one)")
+    parser.add_argument("--out", type=Path, help="folder of the verdicts (default: below the run, evaluations/...)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
+    parser.add_argument(
+        "--fail-under", type=_share, metavar="X", help="exit with status 1 if robust accuracy is below X, in [0, 1]"
+    )
+    parser.set_defaults(run=run)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is no share; write 0.45 for 45 %")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate, print, and compare with --fail-under."""
+    from holdfast.cli.subject import find
+    from holdfast.evaluation import evaluate, protocol
+
+    subject = find(options)
+    attacks = protocol(options.attacks, subject.threat)
+    out = options.out or subject.folder / _label(options, subject.threat)
+    try:
+        evaluation = evaluate(
+            subject.model,
+            subject.images,
+            subject.threat,
+            attacks,
+            name=subject.name,
+            run=subject.run,
+            n=options.n,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            device=subject.device,
+            folder=out,
+            command=shlex.join(options.command_line),
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on from here") from None
+    if options.json:
+        print(json.dumps(evaluation.to_json(), indent=2))
+    else:
+        print(_summary(evaluation))
+        print(f"\nverdicts  {out}\nnext      holdfast report {subject.run or out} --out report.html")
+    return _check(evaluation, options.fail_under)
+
+
+def _label(options: argparse.Namespace, threat: "ThreatModel") -> str:
+    """A folder's name that tells evaluations of one model apart."""
+    parts = [options.attacks, threat.norm, threat.eps_text.replace("/", "-")]
+    parts += [Path(options.data.replace(":", "-")).name] if options.data else []
+    parts += [f"n{options.n}"] if options.n else []
+    parts += [f"s{options.seed}"] if options.seed else []
+    parts += [options.weights] if options.weights != "best" else []
+    return "-".join(parts)
+
+
+def _summary(evaluation: "Evaluation") -> str:
+    from holdfast.cli.layout import percent, table
+
+    verdicts, data, threat = evaluation.verdicts, evaluation.data, evaluation.threat
+    found = [("none (clean)", verdicts.clean)]
+    found += zip(verdicts.attacks, verdicts.cumulated(), strict=True)
+    rows = []
+    for name, rate in found:
+        low, high = rate.interval()
+        rows.append((name, percent(rate.value), f"{percent(low)} to {percent(high)}", f"{rate.count} of {rate.n}"))
+    headers = ("after attack", "accuracy", "95 % interval", "examples")
+    lines = [
+        f"{evaluation.model} on {data.name}, {threat.norm} {threat.eps_text}, protocol {evaluation.protocol}, seed "
+        f"{evaluation.seed}, {len(verdicts)} of {data.n} examples, {evaluation.seconds:.0f} s",
+        "",
+        table(rows, headers),
+        "",
+        f"robust accuracy {percent(verdicts.robust_accuracy)} (right on the clean image and under every attack)",
+    ]
+    for finding in evaluation.findings:
+        lines += ["", f"{finding.severity.upper()}: {finding.title}", f"  {finding.evidence}", f"  {finding.advice}"]
+    return "\n".join(lines)
+
+
+def _check(evaluation: "Evaluation", least: float | None) -> int:
+    robust = evaluation.verdicts.robust_accuracy
+    if least is None or robust >= least:
+        return 0
+    print(f"holdfast: robust accuracy {robust:.4f} is below --fail-under {least:g}", file=sys.stderr)
+    return 1

@@ -1,0 +1,69 @@
+"""`holdfast recipes`: what is trained how, and who says so."""
+
+import argparse
+from typing import Any
+
+_EPILOG = """\
+examples:
+  holdfast recipes                     all pairs of a data set and a method
+  holdfast recipes show mnist atlas    every number of one, with its source
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "recipes",
+        help="list the recipes, or show one with the source of every number",
+        description="List the recipes that `holdfast train METHOD --data DATA` takes. Where a pair has a published "
+        "recipe it is that one; 'ours' marks what nobody has published.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run_list)
+    show = parser.add_subparsers(metavar="show").add_parser(
+        "show", help="every number of one recipe", description="Print every choice of a recipe and where it comes from."
+    )
+    show.add_argument("data", metavar="DATA", help="digits, mnist, cifar10, cifar100 or imagenet")
+    show.add_argument("method", metavar="METHOD", help="as `holdfast methods` lists them")
+    show.set_defaults(run=run_show)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Print one line a recipe."""
+    from holdfast.cli.layout import table
+    from holdfast.errors import MissingExtra
+    from holdfast.recipe.sources import source_of
+    from holdfast.recipes import names, recipe
+
+    rows = []
+    for data, method in names():
+        try:
+            found = recipe(data, method)
+        except MissingExtra:
+            rows.append((data, method, "", "", "", "needs an optional package: pip install 'holdfast[timm]'"))
+            continue
+        source = source_of(found.sources, "method")
+        rows.append((data, method, found.model.label, str(found.threat), str(found.epochs), source))
+    print(table(rows, ("data", "method", "model", "threat", "epochs", "source of the method's numbers")))
+    return 0
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print one line a choice."""
+    from holdfast.cli.layout import table
+    from holdfast.recipe.sources import leaves, source_of
+    from holdfast.recipes import recipe
+
+    found = recipe(options.data, options.method)
+    numbers: dict[str, int] = {}  # each source is printed once, and referred to by its number
+    rows = []
+    for path, value in leaves(found):
+        if value:
+            number = numbers.setdefault(source_of(found.sources, path), len(numbers) + 1)
+            rows.append((path, value, f"[{number}]"))
+    print(table(rows, ("field", "value", "source")))
+    print()
+    print(table([(f"[{number}]", source) for source, number in numbers.items()], ("", "sources")))
+    print(f"\nChange any field: holdfast train {options.method} --data {options.data} --set FIELD=VALUE")
+    return 0

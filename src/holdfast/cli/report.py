@@ -1,0 +1,75 @@
+"""`holdfast report`: saved results in, one HTML page out. Needs no model and no accelerator, and imports no torch."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.cli.folders import EVALUATION, EVALUATIONS, METRICS, VERDICTS
+from holdfast.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from holdfast.results import Evaluation, History
+
+_EPILOG = """\
+examples:
+  holdfast report runs/mine --out report.html
+  holdfast report runs/atlas runs/fgsm_rs            side by side
+  holdfast report runs/mine/evaluations/quick-Linf-0.3
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "report",
+        help="write one page about runs and their evaluations",
+        description="Write one self-contained HTML page: accuracies with intervals, findings, training curves, robust "
+        "accuracy against eps, and examples with their adversaries.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN", help="a run, or the folder of one evaluation")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Collect the results and write the page."""
+    from holdfast.report import write
+
+    evaluations: list[Evaluation] = []
+    histories: dict[str, History] = {}
+    for folder in options.folders:
+        found, history = _read(folder)
+        evaluations += found
+        if history is not None:
+            histories[next((e.run for e in found if e.run), str(folder))] = history
+    page = write(evaluations, histories, options.out)
+    count = len(evaluations)
+    print(f"{page.resolve()}: {count} evaluation{'s' if count != 1 else ''}, {len(histories)} training curves")
+    return 0
+
+
+def _read(folder: Path) -> "tuple[list[Evaluation], History | None]":
+    """The evaluations of a folder and, if it is a run, its training's log."""
+    from holdfast.results import Evaluation, History
+
+    if (folder / EVALUATION).is_file():
+        return [Evaluation.load(folder)], None
+    found = [Evaluation.load(part) for part in _finished(folder)]
+    if (folder / METRICS).is_file():
+        return found, History.read(folder / METRICS)
+    if not found:
+        what = "is no folder" if not folder.is_dir() else "holds neither a run nor an evaluation"
+        raise InvalidInput(f"{folder} {what}; give the --out of `holdfast train` or of `holdfast evaluate`")
+    return found, None
+
+
+def _finished(folder: Path) -> Iterator[Path]:
+    for part in sorted((folder / EVALUATIONS).glob("*")):
+        if (part / EVALUATION).is_file():
+            yield part
+        elif (part / VERDICTS).is_file():
+            print(f"left out: {part} is not finished; `holdfast evaluate` goes on with it", file=sys.stderr)

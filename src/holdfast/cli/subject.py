@@ -1,0 +1,96 @@
+"""What `holdfast evaluate` measures: a model, its images and its threat model."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from holdfast import userfile
+from holdfast.cli.choose import located
+from holdfast.cli.folders import EVALUATIONS
+from holdfast.data import ImageSet
+from holdfast.errors import InvalidInput
+from holdfast.models import UserModel
+from holdfast.recipe import codec
+from holdfast.threat import ThreatModel, threat
+from holdfast.training import Run, record
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that an evaluation needs to know about what it measures.
+
+    Attributes:
+        folder: where evaluations of this model are kept.
+        run: the run's folder, None for a model from elsewhere.
+    """
+
+    model: nn.Module
+    images: ImageSet
+    threat: ThreatModel
+    name: str
+    run: str | None
+    folder: Path
+    device: torch.device
+
+
+def find(options: argparse.Namespace) -> Subject:
+    """Load the model that the command line names, with its test images.
+
+    Raises:
+        InvalidInput: neither a run's folder nor PATH.py:FUNCTION, or data and eps are missing for the latter.
+        CheckpointError: a damaged run.
+        DataError: the images cannot be had.
+    """
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    reference = userfile.parse(options.model)
+    return _user_model(options, *reference, device) if reference else _trained(options, device)
+
+
+def _trained(options: argparse.Namespace, device: torch.device) -> Subject:
+    folder = Path(options.model)
+    if not folder.is_dir():
+        raise InvalidInput(
+            f"there is no folder {options.model!r}; give the --out of `holdfast train`, or PATH.py:FUNCTION of a "
+            "function that returns a network"
+        )
+    run = Run.open(folder)
+    # Each part is decoded by itself: a run on tensors in memory can be evaluated on images from elsewhere.
+    recipe, sources = record.read(folder)["recipe"], folder / record.SOURCES
+    source = located(options.data) if options.data else codec.decode(recipe["data"], sources)
+    return Subject(
+        model=run.load(options.weights),
+        images=source.load("test"),
+        threat=_threat(options, codec.decode(recipe["threat"], sources)),
+        name=folder.resolve().name,
+        run=str(folder),
+        folder=folder / EVALUATIONS,
+        device=device,
+    )
+
+
+def _user_model(options: argparse.Namespace, path: str, function: str, device: torch.device) -> Subject:
+    if options.data is None or options.eps is None:
+        raise InvalidInput(f"{options.model} does not say on what to measure it; add --data and --eps (and --norm)")
+    images = located(options.data).load("test")
+    return Subject(
+        model=UserModel(path, function).build(images.shape, len(images.classes), seed=0),
+        images=images,
+        threat=_threat(options, None),
+        name=function,
+        run=None,
+        folder=Path(EVALUATIONS) / f"{Path(path).stem}-{function}",
+        device=device,
+    )
+
+
+def _threat(options: argparse.Namespace, own: ThreatModel | None) -> ThreatModel:
+    """The run's own threat model, or that of --norm and --eps."""
+    if options.eps is None and options.norm is None and own is not None:
+        return own
+    if options.eps is None:
+        raise InvalidInput(f"--norm {options.norm} needs --eps, because {own} says nothing about other norms")
+    norm = options.norm or (own.norm if own is not None else "Linf")
+    return threat(norm, options.eps)
