@@ -1,6 +1,5 @@
 """Measure a model: a cascade of attacks over the survivors, verdict by verdict."""
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,9 +18,12 @@ from holdfast.errors import InvalidInput
 from holdfast.evaluation import findings, preflight
 from holdfast.evaluation.curves import Curves, draw
 from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
+from holdfast.evaluation.identity import identity
 from holdfast.evaluation.keepsakes import Costs, GalleryStore
 from holdfast.evaluation.packing import Decision, PackedSearch
 from holdfast.evaluation.protocols import Protocol
+from holdfast.evaluation.shards import Shards
+from holdfast.processes import processes
 from holdfast.provenance import versions
 from holdfast.results import Evaluation, VerdictLog, interval
 from holdfast.threat import ThreatModel
@@ -64,7 +66,8 @@ def evaluate(
         seed: of the attacks' random numbers.
         batch_size: rows in a batch; verdicts do not depend on it, speed and memory do.
         device: where to compute; the model's own device by default.
-        folder: where to keep log and result; without, nothing is written.
+        folder: where to keep log and result; without, nothing is written. Processes that torchrun started share the
+            examples and meet there; each returns the whole result.
         with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples.
         gallery: examples whose images the result keeps.
         recorded_clean: clean accuracy that the model's training recorded, to compare with.
@@ -78,48 +81,54 @@ def evaluate(
     count = len(images) if n is None else n
     if not 1 <= count <= len(images):
         raise InvalidInput(f"n is {n}, but {images.name} has {len(images)} examples; give 1 to {len(images)}")
-    place = torch.device(device) if device is not None else _device_of(model)
+    group = processes(_device_of(model) if device is None else device)
+    if group.world > 1 and folder is None:
+        raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
     was_training = model.training
-    model = model.to(place)
-    identity = _identity(model, images, threat, protocol, seed, count)
+    model = model.to(group.device)
+    names = [attack.name for attack in protocol.attacks]
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
-    with modes.inference(model), keeping as kept, _log(Path(kept), identity, protocol) as log:
-        counted, examples = Counted(model), Examples(images, place)
+    with modes.inference(model), keeping as kept:
+        shards = Shards(Path(kept), group.world, identity(model, images, threat, protocol, seed, count), names)
+        shards.check()
+        counted, examples = Counted(model), Examples(images, group.device)
         clean = look(counted, examples, range(count), batch_size, max(attack.targets for attack in protocol.attacks))
-        _record_clean(log, images, clean, count)
         looked_at = examples.rows(range(min(count, LOOKED_AT)))
         found = preflight.preflight(counted, model, threat, *looked_at, was_training)
         subject = Subject(counted, examples, clean.ranking, seed, batch_size)
-        costs, shown = (
-            Costs(Path(kept) / "costs.json"),
-            GalleryStore(Path(kept) / "gallery", range(min(gallery, count))),
-        )
-        for attack in protocol.attacks:
-            _attack(attack, threat, subject, log, costs, shown, progress)
-        drawn = _curves(threat, subject, log, min(count, CURVE_EXAMPLES)) if with_curves else None
-        verdicts, classes = log.verdicts(), len(images.classes)
-        found += findings.after(verdicts, protocol.attacks, drawn, threat, classes, recorded_clean)
-        evaluation = Evaluation(
-            model=name,
-            run=run,
-            data=results.Data(images.name, split, len(images), images.fingerprint, images.classes),
-            threat=results.Threat(threat.norm, threat.eps, threat.eps_text, threat.low, threat.high),
-            protocol=results.Protocol(protocol.name, protocol.version),
-            attacks={attack.name: repr(attack) for attack in protocol.attacks},
-            seed=seed,
-            verdicts=verdicts,
-            curves=(drawn.eps, drawn.steps) if drawn else (),
-            findings=tuple(found),
-            checks=preflight.CHECKS + findings.CHECKS,
-            gallery=shown.gallery(examples) if gallery else None,
-            seconds=costs.seconds,
-            passes=costs.passes,
-            versions=versions(str(place)),
-            command=command,
-        )
-    if folder is not None:
-        evaluation.save(folder)
-    return evaluation
+        shown = GalleryStore(Path(kept) / "gallery", range(min(gallery, count)))
+        with shards.log(group.rank) as log:
+            _record_clean(log, images, clean, range(group.rank, count, group.world))
+            for attack in protocol.attacks:
+                _attack(attack, threat, subject, log, shards.costs(group.rank), shown, progress and group.first)
+        group.wait()
+        if group.first:
+            verdicts = shards.verdicts()
+            drawn = _curves(threat, subject, verdicts) if with_curves else None
+            found += findings.after(verdicts, protocol.attacks, drawn, threat, len(images.classes), recorded_clean)
+            seconds, passes = shards.total()
+            evaluation = Evaluation(
+                model=name,
+                run=run,
+                data=results.Data(images.name, split, len(images), images.fingerprint, images.classes),
+                threat=results.Threat(threat.norm, threat.eps, threat.eps_text, threat.low, threat.high),
+                protocol=results.Protocol(protocol.name, protocol.version),
+                attacks={attack.name: repr(attack) for attack in protocol.attacks},
+                seed=seed,
+                verdicts=verdicts,
+                curves=(drawn.eps, drawn.steps) if drawn else (),
+                findings=tuple(found),
+                checks=preflight.CHECKS + findings.CHECKS,
+                gallery=shown.gallery(examples) if gallery else None,
+                seconds=seconds,
+                passes=passes,
+                versions=versions(str(group.device)),
+                command=command,
+            )
+            if folder is not None:
+                evaluation.save(folder)
+    group.wait()
+    return evaluation if folder is None or group.first else Evaluation.load(folder)
 
 
 def _device_of(model: nn.Module) -> torch.device:
@@ -127,39 +136,15 @@ def _device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def _log(folder: Path, identity: dict[str, Any], protocol: Protocol) -> VerdictLog:
-    return VerdictLog(folder / "verdicts.jsonl", identity, [attack.name for attack in protocol.attacks])
-
-
-def _identity(
-    model: nn.Module, images: ImageSet, threat: ThreatModel, protocol: Protocol, seed: int, count: int
-) -> dict[str, Any]:
-    """What must be equal for two evaluations to be parts of one."""
-    digest = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data if value.dim() else b"")
-        digest.update(str(value.item()).encode() if not value.dim() else b"")
-    return {
-        "weights": digest.hexdigest(),
-        "data": images.fingerprint,
-        "threat": repr(threat),
-        "protocol": str(protocol),
-        "parameters": [repr(attack) for attack in protocol.attacks],
-        "seed": seed,
-        "n": count,
-    }
-
-
-def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, count: int) -> None:
-    new = [example for example in range(count) if example not in log.predictions]
+def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, own: Sequence[int]) -> None:
+    new = [example for example in own if example not in log.predictions]
     log.record_clean(new, images.labels[new].numpy(), clean.prediction[new].numpy())
 
 
-def _curves(threat: ThreatModel, subject: Subject, log: VerdictLog, count: int) -> Curves:
-    """The curves on the first `count` examples."""
-    right = [example for example in range(count) if len(set(log.predictions[example])) == 1]
-    return draw(threat, subject, right, count)
+def _curves(threat: ThreatModel, subject: Subject, verdicts: results.Verdicts) -> Curves:
+    """The curves on the first examples."""
+    count = min(len(verdicts), CURVE_EXAMPLES)
+    return draw(threat, subject, verdicts.correct[:count].nonzero()[0].tolist(), count)
 
 
 def _attack(
