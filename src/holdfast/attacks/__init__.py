@@ -1,6 +1,7 @@
 """Attacks: searches inside a threat model, one step at a time."""
 
 from holdfast.attacks.apgd import APGD
+from holdfast.attacks.ascent import Adam, Rule, Steepest
 from holdfast.attacks.base import Attack, State, run
 from holdfast.attacks.criteria import (
     DLR,
@@ -25,6 +26,7 @@ __all__ = [
     "FGSMRS",
     "NFGSM",
     "PGD",
+    "Adam",
     "Attack",
     "Criterion",
     "CrossEntropy",
@@ -34,8 +36,10 @@ __all__ = [
     "Initial",
     "Margin",
     "Query",
+    "Rule",
     "Sphere",
     "State",
+    "Steepest",
     "TargetedDLR",
     "TargetedMargin",
     "Uniform",

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from holdfast.attacks.base import Attack, State, evaluate, opening, rows
-from holdfast.attacks.criteria import Criterion, CrossEntropy
+from holdfast.attacks.ascent import Rule, Steepest
+from holdfast.attacks.base import Attack, Evaluated, State, evaluate, opening, rows
+from holdfast.attacks.criteria import Criterion, CrossEntropy, TargetedDLR, TargetedMargin
 from holdfast.attacks.initial import Initial, Uniform
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
@@ -13,9 +15,16 @@ from holdfast.threat import ThreatModel
 from holdfast.typing import Classifier, Images, Labels
 
 
+@dataclass
+class PGDState(State):
+    """A search of PGD: besides the common fields, what its rule remembers."""
+
+    memory: Tensor  # [B, slots, ...]
+
+
 @dataclass(frozen=True)
-class PGD(Attack[State]):
-    """k times: x_adv <- project(x_adv + step_size * eps * steepest(gradient of the criterion)).
+class PGD(Attack[PGDState]):
+    """k times: x_adv <- project(x_adv + step_size * eps * direction), along the gradient of the criterion.
 
     The result is the last iterate, as in the training codes of Madry, Wong, TRADES and MART.
 
@@ -25,6 +34,9 @@ class PGD(Attack[State]):
         initial: where the search begins.
         criterion: what it climbs.
         early_stop: hold a row at the first point where the model is wrong instead of moving on; for evaluation.
+        rule: from the gradient to the direction.
+        drops: shares of the steps after which the step size falls to a tenth: (0.5, 0.75) takes 0.1, 0.01, 0.001.
+        target_classes: runner-up classes to aim at, one search each; for targeted criteria only.
     """
 
     steps: int = 10
@@ -32,6 +44,9 @@ class PGD(Attack[State]):
     initial: Initial = Uniform()
     criterion: Criterion = CrossEntropy()
     early_stop: bool = False
+    rule: Rule = Steepest()
+    drops: tuple[float, ...] = ()
+    target_classes: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,12 +54,24 @@ class PGD(Attack[State]):
             raise InvalidInput(f"steps is {self.steps}, but a search takes at least one step")
         if self.step_size <= 0:
             raise InvalidInput(f"step_size is {self.step_size}, but it must be above 0; its unit is eps (try 0.25)")
+        if not all(0.0 < drop < 1.0 for drop in self.drops):
+            raise InvalidInput(f"drops is {self.drops}, but each is a share of the steps between 0 and 1, e.g. 0.5")
+        if isinstance(self.criterion, (TargetedDLR, TargetedMargin)) != (self.target_classes > 0):
+            raise InvalidInput(
+                f"criterion {type(self.criterion).__name__} and target_classes {self.target_classes} do not fit: a targeted one "
+                "needs at least one target class and the others take none"
+            )
 
     @property
     def name(self) -> str:
         kind = "" if isinstance(self.criterion, CrossEntropy) else f"-{type(self.criterion).__name__.lower()}"
+        kind += "" if isinstance(self.rule, Steepest) else f"-{type(self.rule).__name__.lower()}"
         repeats = f"x{self.restarts}" if self.restarts > 1 else ""
         return f"pgd{kind}-{self.steps}{repeats}"
+
+    @property
+    def targets(self) -> int:
+        return self.target_classes
 
     @property
     def budget(self) -> int:
@@ -54,23 +81,39 @@ class PGD(Attack[State]):
     def hands_over_unseen(self) -> bool:
         return True
 
-    def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> State:
+    def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> PGDState:
+        if self.targets and target is None:
+            raise InvalidInput(f"{self.name} aims at a class; give start and run a target for each example")
         point = self.initial(threat, x, noise)
         if self.early_stop:
             # A row may be held at its first point, which therefore has to be allowed already.
             point = self.constrain(threat, x, point)
-        return opening(x, y, noise, target, point)
+        memory = x.new_zeros(len(x), self.rule.slots, *x.shape[1:])
+        return PGDState(**vars(opening(x, y, noise, target, point)), memory=memory)
 
-    def step(self, threat: ThreatModel, model: Classifier, state: State) -> State:
-        at = evaluate(model, self.criterion, state)
-        moved = state.point + self.step_size * threat.eps * threat.steepest(at.gradient)
+    def step(self, threat: ThreatModel, model: Classifier, state: PGDState) -> PGDState:
+        at = self.look(model, state)
+        direction, memory = self.rule(threat, at.gradient, state.memory, state.iteration)
+        moved = state.point + self._length(threat, state) * direction
         moved = self.constrain(threat, state.x, moved)
         success = state.success
         if self.early_stop:
             success = at.wrong
             moved = torch.where(rows(at.wrong, moved), state.point, moved)
-        return replace(state, point=moved, x_adv=moved, success=success, iteration=state.iteration + 1)
+        return replace(state, point=moved, x_adv=moved, success=success, memory=memory, iteration=state.iteration + 1)
+
+    def look(self, model: Classifier, state: PGDState) -> Evaluated:
+        """Ask the model at `state.point` for logits and the criterion's gradient."""
+        return evaluate(model, self.criterion, state)
 
     def constrain(self, threat: ThreatModel, x: Images, moved: Images) -> Images:
         """Bring a moved point back to where the attack is allowed to search."""
         return threat.project(x, moved)
+
+    def _length(self, threat: ThreatModel, state: PGDState) -> float | Tensor:
+        """The size of each row's move, in the unit of the inputs."""
+        size = self.step_size * threat.eps
+        if not self.drops:
+            return size
+        passed = sum((state.iteration >= drop * self.steps).to(state.x.dtype) for drop in self.drops)
+        return size * 0.1 ** rows(torch.as_tensor(passed), state.x)
