@@ -125,7 +125,7 @@ def test_the_files_are_called_as_their_writers_call_them() -> None:
 def test_an_unfinished_evaluation_is_left_out_of_the_report_and_said_so(capsys: Capture) -> None:
     assert main(["train", "natural", "--data", "digits", "--epochs", "1", "--out", "r"]) == 0
     (Path("r/evaluations/quick-Linf-0.15")).mkdir(parents=True)
-    (Path("r/evaluations/quick-Linf-0.15") / folders.VERDICTS).write_text("")
+    (Path("r/evaluations/quick-Linf-0.15") / "verdicts.jsonl").write_text("")
     assert main(["report", "r", "--out", "page.html"]) == 0
     assert "left out: r/evaluations/quick-Linf-0.15 is not finished" in capsys.readouterr().err
 
@@ -213,6 +213,7 @@ def test_a_users_file_gives_a_recipe_or_a_method(
         ("train atlas --data digits --norm l3 --eps 1", "unknown value of threat 'l3'"),
         ("train atlas --data digits --model wong", "did you mean 'wong_cnn'?"),
         ("train atlas --data digits --precision half", "unknown value of precision 'half'"),
+        ("train natural --data digits --device gpu", "device 'gpu' is none that torch knows; give cpu, cuda"),
         ("train --resume nowhere", "nowhere holds no run"),
         ("train atlas --resume nowhere --epochs 3", "so METHOD, --epochs cannot be changed"),
         ("evaluate nowhere", "there is no folder 'nowhere'"),

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from holdfast import userfile
 from holdfast.data import Source, source
 from holdfast.errors import InvalidInput, unknown
@@ -75,3 +77,13 @@ def located(text: str) -> Source:
         found = replace(found, path=str(path.resolve()))
     made: Source = found
     return made
+
+
+def device(text: str | None) -> str:
+    """The device of --device, by default an accelerator where there is one; torchrun's processes take one each."""
+    if text is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return str(torch.device(text))
+    except RuntimeError as error:
+        raise InvalidInput(f"device {text!r} is none that torch knows; give cpu, cuda or cuda:1") from error

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.cli.layout import percent, say, table
+
 if TYPE_CHECKING:
     from holdfast.results import Evaluation
     from holdfast.threat import ThreatModel
@@ -65,6 +67,7 @@ def _share(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, print, and compare with --fail-under."""
+    from holdfast.cli.choose import device
     from holdfast.cli.subject import find
     from holdfast.evaluation import evaluate, protocol
 
@@ -82,17 +85,18 @@ def run(options: argparse.Namespace) -> int:
             n=options.n,
             seed=options.seed,
             batch_size=options.batch_size,
-            device=subject.device,
+            device=device(options.device),
             folder=out,
+            recorded_clean=subject.recorded_clean,
             command=shlex.join(options.command_line),
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command goes on from here") from None
     if options.json:
-        print(json.dumps(evaluation.to_json(), indent=2))
+        say(json.dumps(evaluation.to_json(), indent=2))
     else:
-        print(_summary(evaluation))
-        print(f"\nverdicts  {out}\nnext      holdfast report {subject.run or out} --out report.html")
+        say(_summary(evaluation))
+        say(f"\nverdicts  {out}\nnext      holdfast report {subject.run or out} --out report.html")
     return _check(evaluation, options.fail_under)
 
 
@@ -107,8 +111,6 @@ def _label(options: argparse.Namespace, threat: "ThreatModel") -> str:
 
 
 def _summary(evaluation: "Evaluation") -> str:
-    from holdfast.cli.layout import percent, table
-
     verdicts, data, threat = evaluation.verdicts, evaluation.data, evaluation.threat
     found = [("none (clean)", verdicts.clean)]
     found += zip(verdicts.attacks, verdicts.cumulated(), strict=True)

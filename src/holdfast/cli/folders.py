@@ -3,4 +3,4 @@
 METRICS = "metrics.jsonl"  # a training's log, in its run's folder
 EVALUATIONS = "evaluations"  # below a run's folder, one folder an evaluation
 EVALUATION = "evaluation.json"  # in an evaluation's folder, once it is finished
-VERDICTS = "verdicts.jsonl"  # in an evaluation's folder, from its first verdict on
+VERDICTS = "verdicts*.jsonl"  # in an evaluation's folder from its first verdict on, one a process

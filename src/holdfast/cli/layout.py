@@ -1,5 +1,6 @@
-"""Plain tables for the terminal."""
+"""What the terminal shows: plain lines, tables and shares."""
 
+import os
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -25,6 +26,12 @@ def _line(row: Sequence[str], widths: Sequence[int], indent: int) -> str:
     start = first + "  " if first else ""
     lines = textwrap.wrap(row[-1], widths[-1], break_on_hyphens=False) or [""]
     return (start + ("\n" + " " * indent).join(lines)).rstrip()
+
+
+def say(text: str) -> None:
+    """Print, from the first process alone; torchrun numbers them."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
 
 
 def percent(share: float) -> str:

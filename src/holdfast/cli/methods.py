@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+from holdfast.cli.layout import table
+
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
@@ -20,7 +22,6 @@ def run(options: argparse.Namespace) -> int:
     """Print the table."""
     from dataclasses import fields
 
-    from holdfast.cli.layout import table
     from holdfast.methods import METHODS
 
     rows = []

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from holdfast.cli.layout import table
+
 _EPILOG = """\
 examples:
   holdfast recipes                     all pairs of a data set and a method
@@ -31,7 +33,6 @@ def add(commands: Any) -> None:
 
 def run_list(options: argparse.Namespace) -> int:
     """Print one line a recipe."""
-    from holdfast.cli.layout import table
     from holdfast.errors import MissingExtra
     from holdfast.recipe.sources import source_of
     from holdfast.recipes import names, recipe
@@ -51,7 +52,6 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_show(options: argparse.Namespace) -> int:
     """Print one line a choice."""
-    from holdfast.cli.layout import table
     from holdfast.recipe.sources import leaves, source_of
     from holdfast.recipes import recipe
 

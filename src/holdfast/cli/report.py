@@ -71,5 +71,5 @@ def _finished(folder: Path) -> Iterator[Path]:
     for part in sorted((folder / EVALUATIONS).glob("*")):
         if (part / EVALUATION).is_file():
             yield part
-        elif (part / VERDICTS).is_file():
+        elif any(part.glob(VERDICTS)):
             print(f"left out: {part} is not finished; `holdfast evaluate` goes on with it", file=sys.stderr)

@@ -4,7 +4,6 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from holdfast import userfile
@@ -25,6 +24,7 @@ class Subject:
     Attributes:
         folder: where evaluations of this model are kept.
         run: the run's folder, None for a model from elsewhere.
+        recorded_clean: clean accuracy on the held-out images, as the training recorded it; None for other images.
     """
 
     model: nn.Module
@@ -33,7 +33,7 @@ class Subject:
     name: str
     run: str | None
     folder: Path
-    device: torch.device
+    recorded_clean: float | None = None
 
 
 def find(options: argparse.Namespace) -> Subject:
@@ -44,12 +44,11 @@ def find(options: argparse.Namespace) -> Subject:
         CheckpointError: a damaged run.
         DataError: the images cannot be had.
     """
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     reference = userfile.parse(options.model)
-    return _user_model(options, *reference, device) if reference else _trained(options, device)
+    return _user_model(options, *reference) if reference else _trained(options)
 
 
-def _trained(options: argparse.Namespace, device: torch.device) -> Subject:
+def _trained(options: argparse.Namespace) -> Subject:
     folder = Path(options.model)
     if not folder.is_dir():
         raise InvalidInput(
@@ -60,18 +59,20 @@ def _trained(options: argparse.Namespace, device: torch.device) -> Subject:
     # Each part is decoded by itself: a run on tensors in memory can be evaluated on images from elsewhere.
     recipe, sources = record.read(folder)["recipe"], folder / record.SOURCES
     source = located(options.data) if options.data else codec.decode(recipe["data"], sources)
+    model = run.load(options.weights)
+    recorded = (run.last if options.weights == "last" else run.best).get("clean_accuracy")
     return Subject(
-        model=run.load(options.weights),
+        model=model,
         images=source.load("test"),
         threat=_threat(options, codec.decode(recipe["threat"], sources)),
         name=folder.resolve().name,
         run=str(folder),
         folder=folder / EVALUATIONS,
-        device=device,
+        recorded_clean=None if options.data else recorded,
     )
 
 
-def _user_model(options: argparse.Namespace, path: str, function: str, device: torch.device) -> Subject:
+def _user_model(options: argparse.Namespace, path: str, function: str) -> Subject:
     if options.data is None or options.eps is None:
         raise InvalidInput(f"{options.model} does not say on what to measure it; add --data and --eps (and --norm)")
     images = located(options.data).load("test")
@@ -82,7 +83,6 @@ def _user_model(options: argparse.Namespace, path: str, function: str, device: t
         name=function,
         run=None,
         folder=Path(EVALUATIONS) / f"{Path(path).stem}-{function}",
-        device=device,
     )
 
 

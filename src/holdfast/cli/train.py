@@ -1,10 +1,10 @@
 """`holdfast train`: from a method, a file or a run's folder to a trained model."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.cli.layout import percent, say
 from holdfast.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -97,19 +97,24 @@ def _chosen(options: argparse.Namespace) -> "tuple[Recipe, Path]":
     flags = [f"{_FIELDS.get(flag, flag)}={getattr(options, flag)}" for flag in _FLAGS if getattr(options, flag)]
     recipe = override(base, [*flags, *options.set])
     out = options.out or Path("runs") / f"{recipe.data.name}-{name}-s{recipe.seed}"
-    _say(f"recipe   {why}")
+    say(f"recipe   {why}")
     for number, line in enumerate(differences(base, recipe)):
-        _say(f"{'' if number else 'changed':<9}{line}")
+        say(f"{'' if number else 'changed':<9}{line}")
     return recipe, out
 
 
 def _train(recipe: "Recipe", out: Path, options: argparse.Namespace) -> int:
+    from holdfast.cli.choose import device
     from holdfast.training import train
 
-    _say(f"run      {out}")
+    say(f"run      {out}")
     try:
         done = train(
-            recipe, out, device=options.device, resume=options.resume is not None, tensorboard=options.tensorboard
+            recipe,
+            out,
+            device=device(options.device),
+            resume=options.resume is not None,
+            tensorboard=options.tensorboard,
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: holdfast train --resume {out}") from None
@@ -118,17 +123,9 @@ def _train(recipe: "Recipe", out: Path, options: argparse.Namespace) -> int:
 
 
 def _summarise(done: "Run") -> None:
-    from holdfast.cli.layout import percent
-
     if done.best:
         clean, robust = (percent(done.best[name]) for name in ("clean_accuracy", "robust_accuracy"))
-        _say(f"best     epoch {done.best['epoch'] + 1}: clean {clean}, robust {robust} of the held-out training images")
+        say(f"best     epoch {done.best['epoch'] + 1}: clean {clean}, robust {robust} of the held-out training images")
     if done.outcome != "finished":
-        _say(f"outcome  {done.outcome}")
-    _say(f"next     holdfast evaluate {done.folder} --attacks quick")
-
-
-def _say(line: str) -> None:
-    """Print from the first process alone; torchrun numbers them."""
-    if os.environ.get("RANK", "0") == "0":
-        print(line, flush=True)
+        say(f"outcome  {done.outcome}")
+    say(f"next     holdfast evaluate {done.folder} --attacks quick")
