@@ -16,6 +16,7 @@ from holdfast.attacks.criteria import (
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fgsm import FGSM, FGSMRS, NFGSM
 from holdfast.attacks.initial import From, Gaussian, Initial, Sphere, Uniform, Zero
+from holdfast.attacks.multi_targeted import MultiTargeted
 from holdfast.attacks.pgd import PGD
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Gaussian",
     "Initial",
     "Margin",
+    "MultiTargeted",
     "Query",
     "Rule",
     "Sphere",
