@@ -18,6 +18,7 @@ from holdfast.attacks.fgsm import FGSM, FGSMRS, NFGSM
 from holdfast.attacks.initial import From, Gaussian, Initial, Sphere, Uniform, Zero
 from holdfast.attacks.multi_targeted import MultiTargeted
 from holdfast.attacks.pgd import PGD
+from holdfast.attacks.spsa import SPSA
 
 __all__ = [
     "APGD",
@@ -27,6 +28,7 @@ __all__ = [
     "FGSMRS",
     "NFGSM",
     "PGD",
+    "SPSA",
     "Adam",
     "Attack",
     "Criterion",
