@@ -15,6 +15,7 @@ from holdfast.attacks.criteria import (
 )
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fgsm import FGSM, FGSMRS, NFGSM
+from holdfast.attacks.fmn import FMN
 from holdfast.attacks.initial import From, Gaussian, Initial, Sphere, Uniform, Zero
 from holdfast.attacks.multi_targeted import MultiTargeted
 from holdfast.attacks.pgd import PGD
@@ -26,6 +27,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "FGSMRS",
+    "FMN",
     "NFGSM",
     "PGD",
     "SPSA",
