@@ -20,6 +20,8 @@ from holdfast.attacks.initial import From, Gaussian, Initial, Sphere, Uniform, Z
 from holdfast.attacks.multi_targeted import MultiTargeted
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.spsa import SPSA
+from holdfast.attacks.transfer import Transfer
+from holdfast.attacks.whole import Whole
 
 __all__ = [
     "APGD",
@@ -48,7 +50,9 @@ __all__ = [
     "Steepest",
     "TargetedDLR",
     "TargetedMargin",
+    "Transfer",
     "Uniform",
+    "Whole",
     "Zero",
     "run",
 ]
