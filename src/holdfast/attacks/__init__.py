@@ -13,6 +13,7 @@ from holdfast.attacks.criteria import (
     TargetedDLR,
     TargetedMargin,
 )
+from holdfast.attacks.external import External
 from holdfast.attacks.fab import FAB
 from holdfast.attacks.fgsm import FGSM, FGSMRS, NFGSM
 from holdfast.attacks.fmn import FMN
@@ -38,6 +39,7 @@ __all__ = [
     "Criterion",
     "CrossEntropy",
     "Divergence",
+    "External",
     "From",
     "Gaussian",
     "Initial",
