@@ -222,6 +222,12 @@ class HandsOverUnseen(Quiet):
         return False
 
 
+class KeepsItsGraph(Quiet):
+    def step(self, threat: ThreatModel, model: Any, state: State) -> State:
+        stepped = super().step(threat, model, state)
+        return replace(stepped, point=stepped.point.requires_grad_())
+
+
 class DrawsGlobally(Quiet):
     def start(self, threat: ThreatModel, x: Tensor, *rest: Any) -> State:
         torch.rand(1)
@@ -248,6 +254,7 @@ class WritesToX(Quiet):
         (ForgetsToCount(), "iteration counts the steps"),
         (ClaimsEverything(), "success is claimed only where the model is wrong"),
         (HandsOverUnseen(), "x_adv was shown to the model"),
+        (KeepsItsGraph(), "a state carries no graph from step to step"),
         (DrawsGlobally(), "torch's global generator is not touched"),
         (WritesToX(), "the argument x is not modified"),
     ],

@@ -236,6 +236,7 @@ def test_eps_is_read_from_text(text: str | float, value: float) -> None:
         (0.2, "0.2"),
         (1.0, "1"),
         (0.0, "0"),
+        (1e-7, "1e-07"),
         (12.0, "12"),
         (128 / 255, "128/255"),
     ],

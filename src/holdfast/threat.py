@@ -215,10 +215,8 @@ class L1(ThreatModel):
         total = torch.cat([torch.zeros_like(gap[:, :1]), (slope[:, :-1] * gap).cumsum(dim=1)], dim=1)
         last = (total <= self.eps).sum(dim=1, keepdim=True) - 1
         spare = self.eps - total.gather(1, last)
-        t = knots.gather(1, last) - spare / slope.gather(1, last).clamp(min=1.0)
-        # Where even the whole change fits, the last knot's spare is not used up.
-        fits = torch.minimum(size, room).sum(dim=1, keepdim=True) <= self.eps
-        t = torch.where(fits, 0.0, t.clamp(min=0.0))
+        # Where even the whole change fits, the least knot is 0 or lies below every coordinate's way to the box.
+        t = (knots.gather(1, last) - spare / slope.gather(1, last).clamp(min=1.0)).clamp_(min=0.0)
         change = torch.minimum((size - t).clamp_(min=0.0), room).to(x.dtype).reshape(x.shape)
         return (x + change * (x_adv - x).sign()).clamp_(self.low, self.high)
 

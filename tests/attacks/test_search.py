@@ -29,8 +29,16 @@ def test_the_result_is_that_of_start_and_steps(cnn: nn.Module, images: Tensor, l
 def test_inputs_with_a_graph_are_taken_as_numbers(cnn: nn.Module, images: Tensor, labels: Tensor) -> None:
     x = images.clone().requires_grad_()
     found = run(PGD(steps=2), Linf(0.1), cnn, 1.0 * x, labels, NOISE)
-    assert not found.x_adv.requires_grad
+    assert not any(tensor.requires_grad for tensor in (found.x, found.point, found.x_adv))
     assert x.grad is None
+
+
+def test_whatever_an_attack_does_its_result_is_a_constant(cnn: nn.Module, images: Tensor, labels: Tensor) -> None:
+    class KeepsItsGraph(PGD):
+        def step(self, threat: ThreatModel, model: nn.Module, state: State) -> State:
+            return replace(state, x_adv=state.x * next(model.parameters()).sum())
+
+    assert not run(KeepsItsGraph(steps=1), Linf(0.1), cnn, images, labels, NOISE).x_adv.requires_grad
 
 
 @pytest.mark.parametrize("attack", [PGD(steps=3), APGD(steps=3)], ids=lambda a: a.name)

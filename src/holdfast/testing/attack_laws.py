@@ -176,6 +176,8 @@ class _Search:
                 f"{meter.forward_rows / COUNT:g} forward and {meter.backward_rows / COUNT:g} backward passes in a step",
             )
             self.laws.equal(state.iteration, torch.full_like(state.y, taken), "iteration counts the steps")
+            graph = state.point.requires_grad or state.x_adv.requires_grad
+            self.laws.require(not graph, "a state carries no graph from step to step")
 
     def check_gradient_modes(self) -> None:
         with torch.no_grad():
