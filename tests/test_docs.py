@@ -1,0 +1,67 @@
+"""The code of the pages in docs/ runs as it stands there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from holdfast import userfile
+from holdfast.attacks import External
+from holdfast.data import ImageSet
+from holdfast.evaluation import evaluate
+from holdfast.evaluation.protocols import Protocol
+from holdfast.threat import Linf
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+THREAT = Linf(0.3)
+
+
+def code(page: str) -> str:
+    """The Python blocks of a page, one after the other."""
+    return "\n\n".join(re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """The page's file, as a reader would write it."""
+    path = tmp_path / "my_attacks.py"
+    path.write_text(code("adding-an-attack.md"))
+    return path
+
+
+@pytest.fixture
+def split(cnn: nn.Module, images: Tensor) -> ImageSet:
+    return ImageSet(images, cnn.eval()(images).argmax(dim=1), tuple("abcde"), "synthetic/test")
+
+
+def robust(model: nn.Module, split: ImageSet, *attacks: Any) -> float:
+    protocol = Protocol("page", "1", attacks)
+    found = evaluate(model, split, THREAT, protocol, with_curves=False, gallery=0, progress=False)
+    return found.verdicts.robust_accuracy
+
+
+def test_the_attack_of_the_page_keeps_the_laws_and_breaks_a_model(
+    written: Path, cnn: nn.Module, split: ImageSet
+) -> None:
+    userfile.load(str(written), "test_momentum")()
+    momentum, carlini = userfile.load(str(written), "Momentum")(), userfile.load(str(written), "carlini")
+    assert robust(cnn, split, momentum) < 0.2
+    assert robust(cnn, split, carlini) < 0.2
+
+
+def test_the_suite_of_the_page_is_a_protocol(written: Path) -> None:
+    suite = userfile.load(str(written), "suite")(THREAT)
+    assert [attack.name for attack in suite.attacks] == ["momentum", "pgd-margin-adam-40", "foolbox-pgd"]
+    assert "Momentum(" in repr(suite.attacks[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("library", ["foolbox", "torchattacks", "art"])
+def test_the_foreign_attacks_of_the_page_run(written: Path, cnn: nn.Module, split: ImageSet, library: str) -> None:
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    function = userfile.load(str(written), f"{library}_pgd")
+    assert robust(cnn, split, External(function, library)) < 0.2
+    assert torch.is_grad_enabled()
