@@ -21,6 +21,7 @@ from holdfast.attacks.initial import From, Gaussian, Initial, Sphere, Uniform, Z
 from holdfast.attacks.multi_targeted import MultiTargeted
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.spsa import SPSA
+from holdfast.attacks.square import Square
 from holdfast.attacks.transfer import Transfer
 from holdfast.attacks.whole import Whole
 
@@ -48,6 +49,7 @@ __all__ = [
     "Query",
     "Rule",
     "Sphere",
+    "Square",
     "State",
     "Steepest",
     "TargetedDLR",

@@ -16,7 +16,7 @@ from holdfast.typing import Classifier, Images, Labels, PerExample
 
 @dataclass
 class FABState(State):
-    """A search of FAB. `point` may lie outside the ball; `x_adv` is the first point until one inside fools the model."""
+    """A search of FAB. `point` may lie outside the ball; `x_adv` is the first point until one within fools it."""
 
     nearest: PerExample  # distance of the nearest adversary so far
 

@@ -1,0 +1,152 @@
+"""Square (Andriushchenko, Croce, Flammarion and Hein, ECCV 2020, arXiv:1912.00049; code auto-attack a392200)."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from holdfast import losses
+from holdfast.attacks import windows
+from holdfast.attacks.base import Attack, State, opening, rows
+from holdfast.errors import InvalidInput
+from holdfast.noise import Noise
+from holdfast.threat import L1, L2, Linf, ThreatModel
+from holdfast.typing import Classifier, Images, Labels, PerExample
+
+_POWER = {"L2": 2, "L1": 4}  # of the pyramids' steps
+
+
+@dataclass
+class SquareState(State):
+    """A search of Square; `x_adv` is the point of least margin so far."""
+
+    least: PerExample  # margin at `x_adv`, inf before the first query
+
+
+@dataclass(frozen=True)
+class Square(Attack[SquareState]):
+    """Random search without gradients: redraw a window of the change, keep it if the margin falls.
+
+    In Linf the window moves to a random corner of the ball, one sign a channel. In L2 and L1 it is given two pyramids
+    of opposite sign beside what it held, with the mass of another window, which becomes clean. A query is one forward
+    pass; a search makes `queries` + 1, the first at a start of stripes (Linf) or tiles.
+
+    Deviations from the reference code: each example draws its own window where there the whole batch shares one; the
+    last row and column can be in a window too; windows of images that are not square keep their area.
+
+    Args:
+        queries: windows tried; the sizes of the windows follow the reference's schedule for 10,000 whatever the number.
+        share: of the image that the first windows cover.
+    """
+
+    queries: int = 5000
+    share: float = 0.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.queries < 1:
+            raise InvalidInput(f"queries is {self.queries}, but a search makes at least one")
+        if not 0.0 < self.share <= 1.0:
+            raise InvalidInput(f"share is {self.share}, but windows cover a share of the image in (0, 1]; try 0.8")
+
+    @property
+    def budget(self) -> int:
+        return self.queries + 1
+
+    def start(
+        self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None
+    ) -> SquareState:
+        images = _as_images(x)
+        draw = noise.fold(0)
+        if isinstance(threat, Linf):
+            _, channels, _, width = images.shape
+            stripes = draw.signs((channels, 1, width)).to(x.dtype)
+            point = (images + threat.eps * stripes).clamp_(threat.low, threat.high)
+        elif isinstance(threat, L2):
+            change = threat.eps * threat.steepest(_tiles(images, draw, _POWER[threat.norm]))
+            point = (images + change).clamp_(threat.low, threat.high)
+        elif isinstance(threat, L1):
+            point = threat.project(images, images + _tiles(images, draw, _POWER[threat.norm]))
+        else:
+            raise InvalidInput(f"Square knows no windows under {threat}; use Linf, L2 or L1")
+        base = opening(x, y, noise, target, point.reshape(x.shape))
+        return SquareState(**vars(base), least=torch.full_like(y, torch.inf, dtype=x.dtype))
+
+    def step(self, threat: ThreatModel, model: Classifier, state: SquareState) -> SquareState:
+        with torch.no_grad():
+            logits = losses.precise(model(state.point))
+        margin = losses.margin(logits, state.y).to(state.least.dtype)
+        wrong = logits.argmax(dim=1) != state.y
+        # A wrong answer counts whatever its margin: at a tie that is 0, and may not be less than before.
+        better = (margin < state.least) | (wrong & ~state.success)
+        x_adv = state.x_adv.lerp(state.point, rows(better, state.x).to(state.x.dtype))
+        proposed = self._propose(threat, _as_images(state.x), _as_images(x_adv), state)
+        return replace(
+            state,
+            point=proposed.reshape(x_adv.shape),
+            x_adv=x_adv,
+            least=torch.where(better, margin, state.least),
+            success=state.success | wrong,
+            iteration=state.iteration + 1,
+        )
+
+    def _propose(self, threat: ThreatModel, x: Images, x_adv: Images, state: SquareState) -> Images:
+        """The next point to ask for, from the best one."""
+        channels, height, width = x.shape[1:]
+        # Numbers 0 and 1 place the window, 2 and 3 the other one, 4 turns the pattern, the others are signs.
+        draw = state.noise.fold(state.iteration + 1).uniform((5 + channels,))
+        signs = (draw[:, 5:] < 0.5).to(x.dtype).mul_(2.0).sub_(1.0)[:, :, None, None]
+        shape = height, width, self.share, not isinstance(threat, Linf)
+        window = windows.place(state.iteration, draw[:, :2], *shape)
+        if isinstance(threat, Linf):
+            corner = (x + threat.eps * signs).clamp_(threat.low, threat.high)
+            return x_adv.lerp(corner, window.inside.to(x.dtype))
+        other = windows.place(state.iteration, draw[:, 2:4], *shape)
+        fresh = windows.drawn(window, (draw[:, 4] < 0.5).long(), self.share, _POWER[threat.norm])
+        change = _redistributed(
+            threat, x_adv - x, window.inside.to(x.dtype), other.inside.to(x.dtype), fresh.to(x.dtype) * signs
+        )
+        if isinstance(threat, L2):
+            return (x + threat.eps * threat.steepest(change)).clamp_(threat.low, threat.high)
+        return threat.project(x, x + change)
+
+
+def _redistributed(threat: ThreatModel, change: Images, window: Tensor, other: Tensor, fresh: Images) -> Images:
+    """Put into `window` its old content and the fresh pattern, with the mass of both windows and what eps has left."""
+    order = 2 if isinstance(threat, L2) else 1
+
+    def norm(values: Tensor, dim: tuple[int, ...] = (2, 3)) -> Tensor:
+        length: Tensor = torch.linalg.vector_norm(values, order, dim=dim, keepdim=True)
+        return length
+
+    channels = change.shape[1]
+    either = torch.maximum(window, other)
+    held = change * window
+    unused = (threat.eps**order - norm(change, (1, 2, 3)) ** order).clamp_(min=0.0)
+    content = fresh + held / (norm(held) + 1e-12)
+    # In L1 the reference multiplies by the number of channels once more, and leaves the excess to the projection.
+    mass = (unused / channels + norm(change * either) ** order) ** (1.0 / order) * (1 if order == 2 else channels)
+    return change - change * either + content * (mass / (norm(content) + 1e-12))
+
+
+def _tiles(x: Images, draw: Noise, power: int) -> Images:
+    """A change made of 5 x 5 tiles, each with the pattern of a window, in random directions."""
+    channels, height, width = x.shape[1:]
+    (high, above), (wide, before) = ((max(side // 5, 1), max(side - side // 5 * 5, 0) // 2) for side in (height, width))
+    down, across = (height - above) // high, (width - before) // wide
+    upright, sideways = windows.pattern(high, wide, power).to(x.device).repeat(1, down, across)
+
+    def spread(values: Tensor) -> Tensor:
+        return values.repeat_interleave(high, dim=-2).repeat_interleave(wide, dim=-1)
+
+    signs = spread(draw.fold(0).signs((channels, down, across)))
+    turned = spread(draw.fold(1).integers(2, (1, down, across)).float())
+    tiles = signs * (upright + turned * (sideways - upright))
+    rest = before, width - before - across * wide, above, height - above - down * high
+    return F.pad(tiles, rest).to(x.dtype)
+
+
+def _as_images(x: Tensor) -> Tensor:
+    """View inputs of any rank of at least 2 as [B, C, H, W]: a table as one row, signals as one row a channel."""
+    return x.reshape(len(x), -1, x.shape[-2] if x.dim() > 3 else 1, x.shape[-1])
