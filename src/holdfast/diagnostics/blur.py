@@ -33,11 +33,13 @@ def bordered(x: Images, reach: tuple[int, int], border: str) -> Images:
 
 
 def convolve(x: Images, kernel: Tensor, border: str) -> Images:
-    """Weigh each pixel's neighbours by a [h, w] kernel with odd sides."""
+    """Weigh each pixel's neighbours by a [h, w] kernel with odd sides.
+
+    In float64: a GPU may round float32 convolutions to 10 bits, which moves grey levels.
+    """
     reach = (kernel.shape[0] // 2, kernel.shape[1] // 2)
-    wide = bordered(x, reach, border)
-    channels = wide.flatten(0, 1)[:, None]
-    return F.conv2d(channels, kernel.to(x)[None, None])[:, 0].reshape(x.shape)
+    channels = bordered(x.double(), reach, border).flatten(0, 1)[:, None]
+    return F.conv2d(channels, kernel.to(channels)[None, None]).reshape(x.shape).to(x.dtype)
 
 
 def gaussian_weights(sigma: float, radius: int) -> Tensor:
