@@ -4,9 +4,9 @@ The versions made here follow hendrycks/robustness 8190fe3, ImageNet-C/create_c/
 five severities and its order of operations, with random numbers of our own that belong to the example. They are not
 the published arrays, whose random draws nobody can repeat: quote CIFAR-10-C numbers from the arrays only. The constants
 were chosen for 32 x 32 images; on others the same numbers of pixels are used, which is ours. Known differences: no
-8-bit rounding between two steps where the reference stores an image to hand it to ImageMagick, and exact positions where
-OpenCV rounds them to 1/32 pixel. Frost needs photographs of frost, spatter OpenCV's
-edge detector and distance transform: neither is made.
+8-bit rounding between two steps where the reference stores an image to hand it to ImageMagick, and exact positions
+where OpenCV rounds them to 1/32 pixel. Frost needs photographs of frost, spatter OpenCV's edge detector and distance
+transform: neither is made.
 """
 
 import torch
