@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from holdfast.attacks import FGSMRS, PGD, Gaussian
+from holdfast.attacks import FGSMRS, PGD, Gaussian, Uniform
 from holdfast.data import source
 from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
 from holdfast.models import MadryCNN, TradesCNN, WongCNN
@@ -18,7 +18,7 @@ _LIKE_WONG = f"ours, in the setting of {_WONG}"
 
 def fgsm_rs() -> Recipe:
     return Recipe(
-        method=FGSMRSAT(inner=FGSMRS(step_size=1.25)),  # 0.375
+        method=FGSMRSAT(inner=FGSMRS(step_size=1.25, initial=Uniform(clip=False))),  # 0.375
         threat=Linf(0.3),
         data=source("mnist"),
         model=WongCNN(),
@@ -49,7 +49,7 @@ def atlas() -> Recipe:
     return replace(
         fgsm_rs(),
         method=ATLAS(
-            inner=FGSMRS(step_size=1.25),
+            inner=FGSMRS(step_size=1.25, initial=Uniform(clip=False)),
             local_component=WorstPoint(rho=2 / 3, ramp=0.5),
             global_component=GlobalComponent(beta=1.0),
         ),
