@@ -67,7 +67,7 @@ def test_the_world_is_as_it_was(bn_cnn: nn.Module, images: Tensor, labels: Tenso
         np.random.seed(0)  # noqa: NPY002
         random.seed(0)
         with torch.no_grad():
-            return x.add_(0.01).clamp_(0, 1)
+            return x.add_(0.5).clamp_(0, 1)  # in place, and too far
 
     for parameter in bn_cnn.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -76,7 +76,8 @@ def test_the_world_is_as_it_was(bn_cnn: nn.Module, images: Tensor, labels: Tenso
     kept, x = {name: value.clone() for name, value in bn_cnn.state_dict().items()}, images.clone()
     plain, numbers, own = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     for model in (bn_cnn.train(), Counted(bn_cnn)):
-        searched(External(careless, "careless"), model, images, labels)
+        found = searched(External(careless, "careless"), model, images, labels)
+        assert THREAT.contains(images, found).all()
     assert all(module.training for module in bn_cnn.modules())
     assert all(torch.equal(value, kept[name]) for name, value in bn_cnn.state_dict().items())
     assert all((parameter.grad == 1).all() for parameter in bn_cnn.parameters())
