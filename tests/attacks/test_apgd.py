@@ -110,7 +110,7 @@ def network() -> nn.Module:
 
 
 @pytest.mark.parametrize("threat", [Linf(0.12), L2(0.5, low=-50.0, high=50.0)], ids=str)
-@pytest.mark.parametrize("rho", [0.75, 0.4])
+@pytest.mark.parametrize("rho", [0.75, 0.5])
 def test_every_example_goes_as_in_the_slow_reference(network: nn.Module, threat: ThreatModel, rho: float) -> None:
     x = Noise.of(42, torch.arange(COUNT)).uniform((FEATURES,)).double()
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_every_example_goes_as_in_the_slow_reference(network: nn.Module, threat:
     assert 0 < sum(slow.success for slow in expected) < COUNT
     assert sum(slow.oscillations for slow in expected) > 5
     if rho < 0.75:
-        assert sum(slow.standstills for slow in expected) > 5
+        assert sum(slow.standstills for slow in expected) > 2
 
 
 @pytest.mark.parametrize(
