@@ -1,6 +1,7 @@
 """Attacks: searches inside a threat model, one step at a time."""
 
 from holdfast.attacks.apgd import APGD
+from holdfast.attacks.apgd_l1 import APGDL1
 from holdfast.attacks.ascent import Adam, Rule, Steepest
 from holdfast.attacks.base import Attack, State, run
 from holdfast.attacks.criteria import (
@@ -27,6 +28,7 @@ from holdfast.attacks.whole import Whole
 
 __all__ = [
     "APGD",
+    "APGDL1",
     "DLR",
     "FAB",
     "FGSM",

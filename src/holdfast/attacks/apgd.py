@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,58 @@ def _review_lengths(steps: int, device: torch.device) -> Tensor:
     return lengths.to(device)
 
 
+S = TypeVar("S", bound=State)
+
+
+@dataclass(frozen=True)
+class AutoPGD(Attack[S]):
+    """What the kinds of Auto-PGD share: `APGD` for Linf and L2, `APGDL1` for L1.
+
+    Args:
+        steps: moves of one search.
+        criterion: what it climbs; `TargetedDLR` needs `target_classes`.
+        target_classes: runner-up classes to aim at, one search each.
+        initial: the first point.
+        passes: forward and backward passes at a point, whose gradients are averaged: 1, or for a randomised model as
+            many as its expectation needs (20 in AutoAttack's `rand`). Value and verdict are those of the last pass.
+    """
+
+    steps: int = 100
+    criterion: Criterion = CrossEntropy()
+    target_classes: int = 0
+    initial: Initial = Sphere()
+    passes: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("steps", "passes"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, but a search takes at least one")
+        if isinstance(self.criterion, TargetedDLR) != (self.target_classes > 0):
+            raise InvalidInput(
+                f"criterion {self.criterion} and target_classes {self.target_classes} do not fit: the targeted loss "
+                "needs at least one target class (AutoAttack takes 9) and the others take none"
+            )
+
+    @property
+    def name(self) -> str:
+        short = {CrossEntropy: "ce", DLR: "dlr", Margin: "margin", TargetedDLR: "t"}
+        return f"apgd-{short.get(type(self.criterion), type(self.criterion).__name__.lower())}"
+
+    @property
+    def targets(self) -> int:
+        return self.target_classes
+
+    def ask(self, model: Classifier, state: State) -> Evaluated:
+        """`evaluate`, with the gradient averaged over `passes`."""
+        at = evaluate(model, self.criterion, state)
+        total = at.gradient
+        for _ in range(self.passes - 1):
+            at = evaluate(model, self.criterion, state)
+            total = total + at.gradient
+        return at if self.passes == 1 else at._replace(gradient=total / self.passes)
+
+
 @dataclass
 class APGDState(State):
     """A search of APGD: besides the common fields its momentum, its best point and what the step size review needs."""
@@ -54,7 +107,7 @@ class APGDState(State):
 
 
 @dataclass(frozen=True)
-class APGD(Attack[APGDState]):
+class APGD(AutoPGD[APGDState]):
     """Gradient ascent with momentum whose step size halves, from the best point, when progress stalls.
 
     One search asks the model `steps` + 1 times: at the start and after each move. The result is the last point that
@@ -63,38 +116,12 @@ class APGD(Attack[APGDState]):
     the start's criterion instead of against 0.
 
     Args:
-        steps: moves of one search.
-        criterion: what it climbs; `TargetedDLR` needs `target_classes`.
-        target_classes: runner-up classes to aim at, one search each.
         rho: unless more than this share of an interval's moves raised the criterion, the step size halves.
         momentum: weight of the previous move, 1 - a in the reference.
     """
 
-    steps: int = 100
-    criterion: Criterion = CrossEntropy()
-    target_classes: int = 0
-    initial: Initial = Sphere()
     rho: float = 0.75
     momentum: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps < 1:
-            raise InvalidInput(f"steps is {self.steps}, but a search takes at least one step")
-        if isinstance(self.criterion, TargetedDLR) != (self.target_classes > 0):
-            raise InvalidInput(
-                f"criterion {self.criterion} and target_classes {self.target_classes} do not fit: the targeted loss "
-                "needs at least one target class (AutoAttack takes 9) and the others take none"
-            )
-
-    @property
-    def name(self) -> str:
-        short = {CrossEntropy: "ce", DLR: "dlr", Margin: "margin", TargetedDLR: "t"}
-        return f"apgd-{short.get(type(self.criterion), type(self.criterion).__name__.lower())}"
-
-    @property
-    def targets(self) -> int:
-        return self.target_classes
 
     @property
     def budget(self) -> int:
@@ -120,7 +147,7 @@ class APGD(Attack[APGDState]):
         )
 
     def step(self, threat: ThreatModel, model: Classifier, state: APGDState) -> APGDState:
-        at = evaluate(model, self.criterion, state)
+        at = self.ask(model, state)
         state = self._record(state, at)
         point, gradient, state = self._review(state, at)
         first = rows(state.iteration == 0, point)

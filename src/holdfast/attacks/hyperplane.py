@@ -8,6 +8,7 @@ Masks are float tensors and are multiplied: on CPUs `torch.where` with an irregu
 import torch
 from torch import Tensor
 
+from holdfast.attacks.selection import greatest
 from holdfast.errors import InvalidInput
 from holdfast.threat import L1, L2, Linf, ThreatModel
 from holdfast.typing import Images, PerExample
@@ -79,19 +80,10 @@ def _common_level(worth: Tensor, room: Tensor, need: Tensor, pace: Tensor | None
 def _most_worth_first(worth: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """The least sum of sizes: the coordinates of greatest worth use up their room, until the need is met.
 
-    Bisection for the worth at which that happens, again because sorting takes ten times as long. The coordinates that
-    are left between the bounds, of equal worth to nine digits of the greatest, share the rest.
+    The last ones, of practically equal worth, share what is left.
     """
     gain = worth * room
-    low, high = torch.zeros_like(need), worth.amax(dim=1, keepdim=True)
-    taken = torch.empty_like(room)
-    for _ in range(30):
-        middle = (low + high) / 2.0
-        torch.gt(worth, middle, out=taken)
-        enough = torch.linalg.vecdot(taken, gain)[:, None] >= need
-        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
-    torch.gt(worth, high, out=taken)
-    group = (worth > low).to(room.dtype).sub_(taken)
-    rest = need - torch.linalg.vecdot(taken, gain)[:, None]
-    share = (rest / torch.linalg.vecdot(group, gain)[:, None].clamp_(min=_TINY)).clamp_(0.0, 1.0)
-    return group.mul_(share).add_(taken).mul_(room)
+    full, last = greatest(worth, gain, need)
+    rest = need - torch.linalg.vecdot(full, gain)[:, None]
+    share = (rest / torch.linalg.vecdot(last, gain)[:, None].clamp_(min=_TINY)).clamp_(0.0, 1.0)
+    return last.mul_(share).add_(full).mul_(room)
