@@ -58,8 +58,8 @@ class PGD(Attack[PGDState]):
             raise InvalidInput(f"drops is {self.drops}, but each is a share of the steps between 0 and 1, e.g. 0.5")
         if isinstance(self.criterion, (TargetedDLR, TargetedMargin)) != (self.target_classes > 0):
             raise InvalidInput(
-                f"criterion {type(self.criterion).__name__} and target_classes {self.target_classes} do not fit: a targeted one "
-                "needs at least one target class and the others take none"
+                f"criterion {type(self.criterion).__name__} and target_classes {self.target_classes} do not fit: a "
+                "targeted one needs at least one target class and the others take none"
             )
 
     @property
