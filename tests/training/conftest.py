@@ -1,6 +1,7 @@
 """Recipes so small that a training takes a tenth of a second."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,14 @@ from holdfast.methods import FGSMRSAT
 from holdfast.models import WongCNN
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.threat import Linf
+from holdfast.training import train
+from holdfast.training.learner import Learner
 
 Make = Callable[..., Recipe]
+
+
+class Killed(BaseException):
+    """What a step raises to end a training without a word."""
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +50,23 @@ def tiny(few_digits: Tensors) -> Make:
         return Recipe(**{**fields, **changes})
 
     return make
+
+
+@pytest.fixture
+def kill_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Recipe, Path], None]:
+    """Let a training come to the end of an update, and no further."""
+
+    def kill(step: int, recipe: Recipe, out: Path) -> None:
+        real = Learner.update
+
+        def update(self: Learner, number: int) -> None:
+            real(self, number)
+            if number == step:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Learner, "update", update)
+            with pytest.raises(Killed):
+                train(recipe, out, device="cpu", progress=False, checkpoint_seconds=0.0)
+
+    return kill

@@ -20,6 +20,7 @@ from holdfast.threat import Linf, ThreatModel
 from holdfast.training import Run, train
 
 Make = Callable[..., Recipe]
+Kill = Callable[[int, Recipe, Path], None]
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,26 @@ class Tiring(Method):
         return Loss(mean(cross_entropy(logits, batch.y)), {"adversary_accuracy": accuracy(logits, batch.y)})
 
 
-def run(tiny: Make, out: Path, progress: bool = False, **changes: object) -> tuple[Run, list[dict[str, object]]]:
-    recipe = tiny(
-        **{
-            "method": Tiring(),
-            "threat": Linf(0.25),
-            "data": Digits(),
-            "model": MLP(),
-            "optimizer": Adam(lr=1e-2),
-            "schedule": Constant(),
-            "epochs": 8,
-            "holdout": 300,
-            "validation": PGD(steps=5, step_size=0.5, early_stop=True),
-            **changes,
-        }
-    )
-    found = train(recipe, out, device="cpu", progress=progress)
+def settings(**changes: object) -> dict[str, object]:
+    return {
+        "method": Tiring(),
+        "threat": Linf(0.25),
+        "data": Digits(),
+        "model": MLP(),
+        "optimizer": Adam(lr=1e-2),
+        "schedule": Constant(),
+        "epochs": 8,
+        "holdout": 300,
+        "validation": PGD(steps=5, step_size=0.5, early_stop=True),
+        **changes,
+    }
+
+
+def run(
+    tiny: Make, out: Path, progress: bool = False, resume: bool = False, **changes: object
+) -> tuple[Run, list[dict[str, object]]]:
+    recipe = tiny(**settings(**changes))
+    found = train(recipe, out, device="cpu", progress=progress, resume=resume, checkpoint_seconds=0.0)
     return found, [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -78,6 +83,13 @@ def test_goes_back_and_stops(tmp_path: Path, tiny: Make, capsys: pytest.CaptureF
     told = capsys.readouterr().err
     assert f"Catastrophic overfitting in epoch {fell + 1}" in told
     assert f"last/ holds epoch {fell}" in told
+
+
+def test_is_found_by_a_run_that_was_killed_before_the_fall(tmp_path: Path, tiny: Make, kill_after: Kill) -> None:
+    """The watch's memory is in the checkpoint; an epoch has 20 steps."""
+    kill_after(81, tiny(**settings()), tmp_path / "run")
+    found, _ = run(tiny, tmp_path / "run", resume=True)
+    assert found.outcome == "collapse"
 
 
 def test_goes_on_if_asked_to(tmp_path: Path, tiny: Make) -> None:

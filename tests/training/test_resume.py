@@ -23,9 +23,9 @@ from holdfast.recipe import EMA, SGD, Recipe
 from holdfast.threat import ThreatModel
 from holdfast.training import Run, trainer
 from holdfast.training import train as train_aloud
-from holdfast.training.learner import Learner
 
 Make = Callable[..., Recipe]
+Kill = Callable[[int, Recipe, Path], None]
 TIMES = {"seconds", "seconds_left", "validation_seconds", "examples_per_second"}
 
 
@@ -39,25 +39,6 @@ def outcome(run: Run) -> tuple[Any, ...]:
     log = [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
     weights = [(run.folder / which / "model.safetensors").read_bytes() for which in ("best", "last")]
     return log, weights, run.best, run.last
-
-
-class Killed(BaseException):
-    pass
-
-
-def kill_after(step: int, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, out: Path) -> None:
-    """Let a training come to the end of an update, and no further."""
-    real = Learner.update
-
-    def update(self: Learner, number: int) -> None:
-        real(self, number)
-        if number == step:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "update", update)
-        with pytest.raises(Killed):
-            train(recipe, out)
 
 
 @dataclass(frozen=True)
@@ -104,23 +85,28 @@ FULL = {
     ],
 )
 def test_goes_on_bit_for_bit_from_any_step(
-    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], steps: tuple[int, ...]
+    tmp_path: Path,
+    tiny: Make,
+    kill_after: Kill,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+    steps: tuple[int, ...],
 ) -> None:
     monkeypatch.setattr(trainer, "READ_EVERY", 2)
     recipe = tiny(**fields)
     whole = outcome(train(recipe, tmp_path / "whole"))
     torch.rand(3)  # where the global generator stands decides nothing
     for step in steps:
-        kill_after(step, monkeypatch, recipe, tmp_path / f"killed{step}")
+        kill_after(step, recipe, tmp_path / f"killed{step}")
         assert outcome(train(recipe, tmp_path / f"killed{step}", resume=True)) == whole, f"killed after step {step}"
 
 
 def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
-    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: Make, kill_after: Kill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "READ_EVERY", 2)
     whole = outcome(train(tiny(), tmp_path / "whole"))
-    kill_after(8, monkeypatch, tiny(), tmp_path / "run")
+    kill_after(8, tiny(), tmp_path / "run")
     newest = max((tmp_path / "run" / "checkpoints").iterdir()) / "state.pt"
     newest.write_bytes(newest.read_bytes()[:100])
     assert outcome(train(tiny(), tmp_path / "run", resume=True)) == whole
@@ -152,6 +138,14 @@ def test_resuming_what_never_began_begins(tmp_path: Path, tiny: Make) -> None:
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, tiny: Make) -> None:
     before = outcome(train(tiny(), tmp_path / "run"))
     assert outcome(train(tiny(), tmp_path / "run", resume=True)) == before
+
+
+def test_half_written_files_are_swept_away(tmp_path: Path, tiny: Make) -> None:
+    run = train(tiny(), tmp_path / "run")
+    left = run.folder / "best" / ".model.safetensors.12345.part"
+    left.write_bytes(b"half")
+    train(tiny(), tmp_path / "run", resume=True)
+    assert not left.exists()
 
 
 def test_another_recipe_is_refused_with_every_difference(tmp_path: Path, tiny: Make) -> None:

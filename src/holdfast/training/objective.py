@@ -76,7 +76,10 @@ class Objective(nn.Module):
         noise = Noise.of(recipe.seed, batch.index, progress.epoch, _STREAM)
         with autocast(recipe, self._device):
             loss = recipe.method.loss(self.model, batch, threat, self.state, progress, noise)
-        logged = {"loss": loss.value.detach(), **{_log_name(name): value for name, value in loss.parts.items()}}
+        logged = {
+            "loss": loss.value.detach(),
+            **{_log_name(name): value.detach() for name, value in loss.parts.items()},
+        }
         return Loss(loss.value if part.share == 1.0 else loss.value * part.share, logged)
 
 
