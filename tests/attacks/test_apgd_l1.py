@@ -137,8 +137,9 @@ def test_nothing_outside_the_ball_is_ever_handed_over(cnn: nn.Module, images: Te
         APGDL1(steps=7),
         APGDL1(steps=5, criterion=TargetedDLR(), target_classes=1),
         APGDL1(steps=4, criterion=DLR(), stages=((1.0, 1.0),)),
+        APGDL1(steps=3, passes=2),
     ],
-    ids=["ce", "targeted", "one stage"],
+    ids=["ce", "targeted", "one stage", "several passes"],
 )
 def test_the_laws_of_an_attack(attack: APGDL1) -> None:
     check_attack(attack, threats=[L1(2.0)], random=True)

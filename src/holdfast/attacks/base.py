@@ -117,7 +117,7 @@ class Attack(ABC, Generic[S]):
 
     @abstractmethod
     def step(self, threat: ThreatModel, model: Classifier, state: S) -> S:
-        """One iteration: at most `passes` forward passes and one backward pass of the rows in `state`."""
+        """One iteration: at most `passes` forward and backward passes of the rows in `state`."""
 
 
 class Evaluated(NamedTuple):

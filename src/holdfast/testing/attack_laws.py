@@ -171,8 +171,8 @@ class _Search:
                 state = self.attack.step(self.threat, self.model, state)
             passes = self.attack.passes
             self.laws.require(
-                passes is None or (meter.forward_rows <= COUNT * passes and meter.backward_rows <= COUNT),
-                f"a step asks the model at most {passes} times forwards (`passes`) and once backwards",
+                passes is None or max(meter.forward_rows, meter.backward_rows) <= COUNT * passes,
+                f"a step asks the model at most {passes} times forwards and backwards (`passes`)",
                 f"{meter.forward_rows / COUNT:g} forward and {meter.backward_rows / COUNT:g} backward passes in a step",
             )
             self.laws.equal(state.iteration, torch.full_like(state.y, taken), "iteration counts the steps")
