@@ -51,6 +51,10 @@ class Square(Attack[SquareState]):
             raise InvalidInput(f"share is {self.share}, but windows cover a share of the image in (0, 1]; try 0.8")
 
     @property
+    def gradient_free(self) -> bool:
+        return True
+
+    @property
     def budget(self) -> int:
         return self.queries + 1
 
