@@ -34,13 +34,13 @@ def interior() -> Tensor:
 def test_fgsm_rs_ends_on_the_surface(linear: nn.Module, interior: Tensor, labels: Tensor) -> None:
     """T11: inside the ball, and at its faces where the step is twice eps."""
     noise = Noise.of(9, torch.arange(12))
-    for step_size, least in ((2.0, 0.99), (1.25, 0.55)):
-        found = run(FGSMRS(step_size=step_size), Linf(0.1), linear, interior, labels, noise)
+    for attack, least in ((FGSMRS(step_size=2.0), 0.99), (FGSMRS(), 0.55)):
+        found = run(attack, Linf(0.1), linear, interior, labels, noise)
         move = (found.x_adv - interior).abs()
         assert move.max() <= 0.1 + 1e-6
         at_face = (move >= 0.1 - 1e-6).float().mean().item()
         assert at_face >= least
-        if step_size == 1.25:
+        if attack == FGSMRS():
             # From a uniform start u a step of 1.25 eps ends inside the ball exactly where u < -0.25 eps: 3/8 of all.
             assert at_face == pytest.approx(5 / 8, abs=0.06)
 

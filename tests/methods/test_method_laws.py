@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import PGD
+from holdfast.attacks import FGSMRS, NFGSM, PGD, Gaussian, Uniform
 from holdfast.errors import InvalidInput
 from holdfast.methods import (
     ATLAS,
@@ -118,6 +118,21 @@ def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images,
 )
 def test_prices(trained: Method, passes: float) -> None:
     assert trained.passes == pytest.approx(passes)
+
+
+def test_defaults_are_those_of_the_papers() -> None:
+    for default, expected in (
+        (FGSMAT(), FGSMAT(clean_weight=0.5, batch_statistics=True)),
+        (FGSMRSAT(), FGSMRSAT(batch_statistics=True)),
+        (NFGSMAT(), NFGSMAT(batch_statistics=True)),
+        (PGDAT(), PGDAT(inner=PGD(steps=10, step_size=0.25), batch_statistics=True)),
+        (TRADES(), TRADES(6.0, PGD(steps=10, step_size=0.25, initial=Gaussian(0.001)), batch_statistics=False)),
+        (ATLAS(), ATLAS(FGSMRS(), WorstPoint(2 / 3, 0.5, True), GlobalComponent(1.0, "kl", False), True, True)),
+    ):
+        assert default == expected
+    assert FGSMRS() == FGSMRS(steps=1, step_size=1.25, initial=Uniform())
+    assert NFGSM() == NFGSM(steps=1, step_size=1.0, initial=Uniform(2.0))
+    assert GradientPenalty().rho == LinearisedMargin().rho == pytest.approx(0.1 / 3)
 
 
 def test_methods_have_names() -> None:

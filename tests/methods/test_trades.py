@@ -1,5 +1,6 @@
 """TRADES against its formula, and what makes it TRADES."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -74,6 +75,8 @@ def test_the_search_climbs_the_divergence_whatever_criterion_it_had(bench) -> No
 def test_the_reference_is_the_prediction_of_the_mode_that_searches(bn_cnn, images, labels) -> None:
     """In eval mode the clean prediction that the search leaves must be that of eval mode too: one clean pass without a
     graph, k attacked ones and two outer ones, of which the last two alone are in train mode."""
+    with torch.no_grad():
+        evaluated = copy.deepcopy(bn_cnn).eval()(images)
     seen = []
     hook = bn_cnn.register_forward_hook(lambda module, asked, logits: seen.append((module.training, asked[0], logits)))
     batch, progress = Batch(images, labels, torch.arange(12)), Progress(0.5, 0, 5, 10)
@@ -82,6 +85,7 @@ def test_the_reference_is_the_prediction_of_the_mode_that_searches(bn_cnn, image
     hook.remove()
     assert [training for training, _, _ in seen] == [False, False, False, True, True]
     assert torch.equal(seen[0][1], images)
+    assert torch.allclose(seen[0][2], evaluated, atol=1e-6)
     assert not seen[0][2].requires_grad
     assert torch.equal(seen[3][1], images)
 
