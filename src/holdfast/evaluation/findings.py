@@ -126,7 +126,7 @@ def _beyond_pgd(verdicts: Verdicts, curve: Curve) -> Finding | None:
     """The gap that unmasks models whose robustness is robustness to PGD on cross-entropy."""
     standing = int((verdicts.robust & (verdicts.example < curve.n)).sum())
     gap = curve.correct[-1] - standing
-    if gap < max(5, 0.1 * curve.n):
+    if gap < max(5, 0.05 * curve.n):
         return None
     return Finding(
         "pgd_is_fooled",
