@@ -151,6 +151,8 @@ def test_the_record_identifies_the_function() -> None:
     assert External(one_step, "a").source != External(noisy, "a").source
     assert External(torch.add, "built-in").source == ""  # type: ignore[arg-type]
     assert External(one_step, "a", restarts=3).name == "ax3"
+    assert not External(one_step, "a").gradient_free
+    assert External(noisy, "a", gradient_free=True).gradient_free
     with pytest.raises(InvalidInput, match="needs a label"):
         External(one_step, "")
 

@@ -101,6 +101,7 @@ def test_laws() -> None:
 def test_name_and_criterion() -> None:
     assert SPSA(steps=20, restarts=2).name == "spsa-20x2"
     assert SPSA().criterion == Margin()
+    assert SPSA().gradient_free
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def test_the_surrogate_is_searched_in_eval_mode_and_left_as_it_was(bn_cnn: nn.Mo
     expected = run(PGD(steps=3), THREAT, bn_cnn.eval(), images, y, noise)
     assert torch.equal(found.x_adv, expected.x_adv)
     assert not found.success.any(), "nobody has shown the victim anything"
+    assert attack.gradient_free, "of the victim's gradient"
 
 
 def test_the_record_identifies_the_surrogate(cnn: nn.Module) -> None:

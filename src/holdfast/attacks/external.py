@@ -48,6 +48,8 @@ class External(Whole):
         function: called once for all rows of a batch, its settings written in its body, by which the record tells one
             version of it from another. `model` is a module, inputs in the threat model's box to logits.
         label: the attack's name in tables.
+        gradient_free: it never asks the model for a gradient; where it breaks what gradient attacks left, the evaluator
+            then says so.
         alone: call it for each row by itself. Slow; but a function that draws random numbers, or that looks at the
             whole batch, otherwise gives verdicts that depend on which examples share a batch.
 
@@ -60,6 +62,7 @@ class External(Whole):
 
     function: Function = field(repr=False, compare=False)
     label: str
+    gradient_free: bool = False
     alone: bool = False
     source: str = field(init=False, default="")
 

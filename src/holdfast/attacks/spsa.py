@@ -56,17 +56,9 @@ class SPSA(PGD):
             raise InvalidInput(f"at_once is {self.at_once}, but the model is given at least one input in a pass")
 
     @property
-    def gradient_free(self) -> bool:
-        return True
-
-    @property
     def name(self) -> str:
         repeats = f"x{self.restarts}" if self.restarts > 1 else ""
         return f"spsa-{self.steps}{repeats}"
-
-    @property
-    def gradient_free(self) -> bool:
-        return True
 
     @property
     def passes(self) -> int:

@@ -55,10 +55,6 @@ class Transfer(Whole):
             raise InvalidInput("the surrogate is no torch module, so its weights cannot identify it; give it a label")
 
     @property
-    def gradient_free(self) -> bool:
-        return True
-
-    @property
     def name(self) -> str:
         repeats = f"x{self.restarts}" if self.restarts > 1 else ""
         return f"transfer-{self.label or self.weights[:8]}-{self.attack.name}{repeats}"
@@ -66,10 +62,6 @@ class Transfer(Whole):
     @property
     def targets(self) -> int:
         return self.attack.targets
-
-    @property
-    def gradient_free(self) -> bool:
-        return True
 
     @property
     def passes(self) -> int:
