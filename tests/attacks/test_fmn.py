@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.attacks import FMN, run
+from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
+from holdfast.evaluation.examples import Counted, Examples, Subject
+from holdfast.evaluation.packing import Decision, PackedSearch
 from holdfast.losses import margin
 from holdfast.noise import Noise
 from holdfast.testing import check_attack
@@ -66,6 +69,21 @@ def test_one_run_gives_the_curve_over_eps(model: nn.Module, x: Tensor) -> None:
     counts = [int((distance > eps).sum()) for eps in radii]
     assert counts == [int((expected > eps).sum()) for eps in radii]
     assert len(set(counts)) == COUNT - 1
+
+
+def test_the_packed_evaluator_reads_the_minimum_distances(model: nn.Module, x: Tensor) -> None:
+    """Under a large eps the decisions' distances are the search's own, whatever shared a batch."""
+    threat, attack = Linf(100.0, **FAR), FMN(steps=60, step_size=0.01)
+    model, x = model.float(), (x / 4.0 + 0.5).float()
+    y, counted = model(x).argmax(dim=1), Counted(model)
+    examples = Examples(ImageSet(x, y, ("a", "b"), "synthetic/test"), torch.device("cpu"))
+    decisions: list[Decision] = []
+    subject = Subject(counted, examples, torch.zeros(COUNT, 0, dtype=torch.int64), 0, 5)
+    PackedSearch(attack, threat, subject, decisions.extend).run(range(COUNT))
+    found = {decision.example: decision.distance for decision in decisions}
+    expected = searched(attack, threat, model, x, y).distance
+    assert [found[i] for i in range(COUNT)] == pytest.approx(expected.tolist(), rel=1e-5)
+    assert {decision.steps for decision in decisions} == {60}
 
 
 def test_what_lies_beyond_eps_is_no_success(model: nn.Module, x: Tensor) -> None:
