@@ -94,7 +94,7 @@ def test_numbers_that_json_has_no_word_for_survive() -> None:
 def test_the_record_names_the_class_and_its_fields() -> None:
     assert encode(TRADES(beta=3.0))["type"] == "holdfast.methods.trades.TRADES"
     assert encode(TRADES(beta=3.0))["beta"] == 3.0
-    assert encode(PGD())["initial"] == {"type": "holdfast.attacks.initial.Uniform", "scale": 1.0}
+    assert encode(PGD())["initial"]["type"] == "holdfast.attacks.initial.Uniform"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ examples:
   holdfast evaluate runs/mine --attacks cascade --n 1000 --eps 16/255
   holdfast evaluate my_model.py:net --data cifar10 --eps 8/255    a function that returns your trained network
   holdfast evaluate runs/mine --fail-under 0.45               exit status 1 below 45 % robust accuracy
+  torchrun --nproc-per-node 2 -m holdfast evaluate runs/mine -n 1000
 
 A killed evaluation goes on when the same command is given again. Verdicts do not depend on --batch-size or --device
 (up to the device's rounding).
@@ -42,7 +43,8 @@ def add(commands: Any) -> None:
         metavar="PROTOCOL",
         help="quick (two APGDs), pgd, or cascade (both); default: quick",
     )
-    parser.add_argument("--n", type=int, help="the first N test images (default: all)")
+    # The short form is for torchrun, which takes --n for the beginning of an option of its own.
+    parser.add_argument("--n", "-n", type=int, help="the first N test images (default: all)")
     parser.add_argument("--weights", default="best", help="of the run: best (on held-out images; default) or last")
     parser.add_argument("--data", help="other images than the run's; as for `holdfast train`")
     parser.add_argument("--eps", help="another radius than the run's, e.g. 8/255")
