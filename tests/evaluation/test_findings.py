@@ -51,7 +51,7 @@ def test_a_sound_evaluation_raises_nothing() -> None:
 @pytest.mark.parametrize(
     ("found", "drawn", "recorded", "kind"),
     [
-        (verdicts(second=5), curves(), None, "gradient_free_beats_gradients"),
+        (verdicts(first=38, second=5), curves(), None, "gradient_free_beats_gradients"),
         (verdicts(clean=80, first=25), curves(), 0.99, "clean_below_record"),
         (verdicts(), curves(eps=(95, 80, 70)), None, "robust_at_large_eps"),
         (verdicts(), curves(steps=(70, 60, 55)), None, "more_steps_help"),

@@ -123,10 +123,13 @@ def _one_step(drawn: Curves) -> Finding | None:
 
 
 def _beyond_pgd(verdicts: Verdicts, curve: Curve) -> Finding | None:
-    """The gap that unmasks models whose robustness is robustness to PGD on cross-entropy."""
+    """The gap that unmasks models whose robustness is robustness to PGD on cross-entropy.
+
+    Soundly trained models lose up to a tenth of what PGD leaves (published: 8 % for PGD-AT, 14 % for MART).
+    """
     standing = int((verdicts.robust & (verdicts.example < curve.n)).sum())
     gap = curve.correct[-1] - standing
-    if gap < max(5, 0.05 * curve.n):
+    if gap < max(5, 0.15 * curve.correct[-1]):
         return None
     return Finding(
         "pgd_is_fooled",
