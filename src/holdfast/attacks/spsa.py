@@ -61,6 +61,10 @@ class SPSA(PGD):
         return f"spsa-{self.steps}{repeats}"
 
     @property
+    def gradient_free(self) -> bool:
+        return True
+
+    @property
     def passes(self) -> int:
         return 1 + self.samples
 

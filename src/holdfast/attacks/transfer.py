@@ -64,6 +64,10 @@ class Transfer(Whole):
         return self.attack.targets
 
     @property
+    def gradient_free(self) -> bool:
+        return True
+
+    @property
     def passes(self) -> int:
         return 0
 
