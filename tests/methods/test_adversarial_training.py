@@ -80,6 +80,14 @@ def test_the_search_sees_the_statistics_it_is_told_to(bn_cnn, images, labels, ba
     assert torch.allclose(logits, expected, atol=1e-6)
 
 
+def test_fgsm_normalises_clean_and_adversarial_images_apart(bn_cnn, images, labels) -> None:
+    asked = []
+    bn_cnn.register_forward_hook(lambda module, x, _: asked.append(len(x[0])) if module.training else None)
+    batch, progress = Batch(images, labels, torch.arange(12)), Progress(0.5, 0, 5, 10)
+    FGSMAT().loss(bn_cnn, batch, Linf(0.05), None, progress, Noise.of(0, torch.arange(12)))
+    assert asked == [12, 12]
+
+
 @pytest.mark.parametrize("weight", [-0.1, 1.0])
 def test_a_mix_without_an_adversary_is_refused(weight: float) -> None:
     with pytest.raises(InvalidInput, match=r"lie in \[0, 1\)"):
