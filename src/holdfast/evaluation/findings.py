@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.attacks import Attack
+from holdfast.attacks import DLR, Attack, TargetedDLR
 from holdfast.evaluation.curves import Curves
 from holdfast.results import Curve, Finding, Severity, Verdicts
 from holdfast.threat import ThreatModel
@@ -15,6 +15,7 @@ CHECKS = (
     "one step is not much weaker than many",
     "the protocol finds little beyond PGD",
     "clean accuracy is that of the training record",
+    "there are classes enough for the attacks' losses",
 )
 
 
@@ -32,7 +33,11 @@ def after(
         drawn: the curves, where they were measured.
         recorded_clean: clean accuracy that the training's record claims, on held-out images.
     """
-    found = [_gradient_free(verdicts, attacks), _record(verdicts, recorded_clean)]
+    found = [
+        _gradient_free(verdicts, attacks),
+        _record(verdicts, recorded_clean),
+        _few_classes(attacks, classes),
+    ]
     if drawn is not None:
         found += [
             _large_eps(drawn.eps, threat, classes),
@@ -75,6 +80,24 @@ def _record(verdicts: Verdicts, recorded: float | None) -> Finding | None:
         f"{100 * recorded:.1f} % on held-out images in the training's record.",
         "Look for other preprocessing, other weights or other data than in training; a model that is fed wrongly is "
         "not the model that was trained.",
+    )
+
+
+def _few_classes(attacks: Sequence[Attack[Any]], classes: int) -> Finding | None:
+    """The DLR losses divide by gaps to the third and fourth logit."""
+    ratios = [a.name for a in attacks if isinstance(getattr(a, "criterion", None), DLR | TargetedDLR)]
+    fewer = [f"{a.name} {classes - 1} of {a.targets}" for a in attacks if a.targets > classes - 1]
+    if classes >= 4 or not (ratios or fewer):
+        return None
+    told = [f"the DLR loss of {' and '.join(ratios)} takes the logits that there are"] if ratios else []
+    told += [f"targets are all other classes ({', '.join(fewer)})"] if fewer else []
+    return Finding(
+        "few_classes",
+        Severity.INFO,
+        f"Attacks were adapted to {classes} classes",
+        f"With {classes} classes {'; '.join(told)}.",
+        "Nothing to do: with two classes every loss points the same way, and APGD on cross-entropy, FAB and Square do "
+        "not depend on it.",
     )
 
 

@@ -24,6 +24,8 @@ from holdfast.attacks import (
 from holdfast.errors import InvalidInput, unknown
 from holdfast.threat import L1, Linf, ThreatModel
 
+_ENTROPY = CrossEntropy()
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -139,7 +141,7 @@ def sprout(threat: ThreatModel) -> Protocol:
 
 def _apgd(
     threat: ThreatModel,
-    criterion: Criterion = CrossEntropy(),
+    criterion: Criterion = _ENTROPY,
     *,
     restarts: int = 1,
     target_classes: int = 0,
