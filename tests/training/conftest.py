@@ -53,10 +53,10 @@ def tiny(few_digits: Tensors) -> Make:
 
 
 @pytest.fixture
-def kill_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Recipe, Path], None]:
+def kill_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let a training come to the end of an update, and no further."""
 
-    def kill(step: int, recipe: Recipe, out: Path) -> None:
+    def kill(step: int, recipe: Recipe, out: Path, device: str = "cpu") -> None:
         real = Learner.update
 
         def update(self: Learner, number: int) -> None:
@@ -67,6 +67,6 @@ def kill_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Recipe, Path],
         with monkeypatch.context() as patch:
             patch.setattr(Learner, "update", update)
             with pytest.raises(Killed):
-                train(recipe, out, device="cpu", progress=False, checkpoint_seconds=0.0)
+                train(recipe, out, device=device, progress=False, checkpoint_seconds=0.0)
 
     return kill

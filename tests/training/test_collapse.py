@@ -20,7 +20,7 @@ from holdfast.threat import Linf, ThreatModel
 from holdfast.training import Run, train
 
 Make = Callable[..., Recipe]
-Kill = Callable[[int, Recipe, Path], None]
+Kill = Callable[..., None]
 
 
 @dataclass(frozen=True)

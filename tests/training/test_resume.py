@@ -25,12 +25,12 @@ from holdfast.training import Run, trainer
 from holdfast.training import train as train_aloud
 
 Make = Callable[..., Recipe]
-Kill = Callable[[int, Recipe, Path], None]
+Kill = Callable[..., None]
 TIMES = {"seconds", "seconds_left", "validation_seconds", "examples_per_second"}
 
 
-def train(recipe: Recipe, out: Path, **options: Any) -> Run:
-    return train_aloud(recipe, out, device="cpu", progress=False, checkpoint_seconds=0.0, **options)
+def train(recipe: Recipe, out: Path, device: str = "cpu", **options: Any) -> Run:
+    return train_aloud(recipe, out, device=device, progress=False, checkpoint_seconds=0.0, **options)
 
 
 def outcome(run: Run) -> tuple[Any, ...]:
@@ -99,6 +99,15 @@ def test_goes_on_bit_for_bit_from_any_step(
     for step in steps:
         kill_after(step, recipe, tmp_path / f"killed{step}")
         assert outcome(train(recipe, tmp_path / f"killed{step}", resume=True)) == whole, f"killed after step {step}"
+
+
+@pytest.mark.gpu
+def test_goes_on_bit_for_bit_on_an_accelerator(tmp_path: Path, tiny: Make, kill_after: Kill) -> None:
+    """With half precision, where cuDNN has many algorithms to choose from."""
+    recipe = tiny(**{**FULL, "model": PreActResNet18(width=8), "precision": "bfloat16", "channels_last": True})
+    whole = outcome(train(recipe, tmp_path / "whole", "cuda"))
+    kill_after(7, recipe, tmp_path / "killed", "cuda")
+    assert outcome(train(recipe, tmp_path / "killed", "cuda", resume=True)) == whole
 
 
 def test_a_damaged_checkpoint_costs_steps_and_nothing_else(

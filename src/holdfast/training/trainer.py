@@ -21,6 +21,7 @@ from holdfast.training.validation import Validation
 from holdfast.training.watch import Watch
 
 READ_EVERY = 20  # steps between two looks at the losses: each look waits for the device
+READ_FIRST = 3  # the step after which a new run is looked at first, so that it soon says how long it will take
 
 
 class Trainer:
@@ -97,7 +98,7 @@ class Trainer:
         """Every few steps read the losses, and when it is time write a checkpoint."""
         self.journal.display.step()
         done = self.step % self.per_epoch
-        if done and done % READ_EVERY == 0:
+        if done and (done % READ_EVERY == 0 or self.step == READ_FIRST):
             self.read_losses(epoch)
             if self.keeper.due(epoch_ends=False):
                 self.save_checkpoint()
