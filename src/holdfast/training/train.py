@@ -31,9 +31,9 @@ def train(
         recipe: the training.
         out: the run's folder (see `holdfast.training.run`), made if it is not there; all processes must see it.
         device: None for an accelerator where there is one.
-        resume: go on where a killed run was, or begin if it had not begun. In one process, on the same device, the result
-            has the same bits as without the interruption; in several it is the same to rounding. A finished run is
-            returned as it is.
+        resume: go on where a killed run was, or begin if it had not begun. In one process, on the same device, the
+            result has the same bits as without the interruption; in several it is the same to rounding. A finished run
+            is returned as it is.
         checkpoint_seconds: time between checkpoints within an epoch; there is one after each epoch in any case.
         tensorboard: write TensorBoard's files too (extra `tensorboard`).
         progress: tell a person on stderr how it goes.
