@@ -76,12 +76,12 @@ def test_train_evaluate_report(capsys: Capture) -> None:
     assert main(["train", "fgsm_rs", "--data", "digits", "--epochs", "2", "--seed", "3"]) == 0
     said = capsys.readouterr()
     assert "recipe   fgsm_rs on digits" in said.out
-    assert "changed  epochs: 40 -> 2\n         seed: 0 -> 3\nrun      runs/digits-fgsm_rs-s3\n" in said.out
+    assert "changed  epochs: 60 -> 2\n         seed: 0 -> 3\nrun      runs/digits-fgsm_rs-s3\n" in said.out
     assert "held out" in said.err
     out = Path("runs/digits-fgsm_rs-s3")
     assert f"holdfast evaluate {out} --attacks quick" in said.out
     recorded = json.loads((out / "recipe.json").read_text())["recipe"]
-    assert recorded["sources"]["epochs"].startswith("set by hand; 40 in the recipe")
+    assert recorded["sources"]["epochs"].startswith("set by hand; 60 in the recipe")
     assert load_recipe(out) == recipe_with(load_recipe(out), epochs=2, seed=3)
 
     # Nothing is written over; the run can be asked for again.
@@ -284,7 +284,7 @@ def test_other_data_take_the_nearest_recipe_and_say_so(
     assert main(["train", "atlas", "--data", "images.py:dark"]) == 0
     assert "atlas on digits: dark has none of its own, and its images of 1 x 8 x 8" in capsys.readouterr().out
     assert main(["train", "atlas", "--data", "images.py:dark", "--recipe", "mnist"]) == 0
-    assert [made.epochs for made, _, _ in trained] == [40, 5]
+    assert [made.epochs for made, _, _ in trained] == [60, 5]
     assert {str(out) for _, out, _ in trained} == {"runs/dark-atlas-s0"}
 
 

@@ -1,7 +1,7 @@
 """scikit-learn's digits (8 x 8 scans), for tests and first steps. All numbers are ours.
 
-At eps 0.15 natural training falls to about 10 % under attack, one-step ADV holds 60 % and ATLAS 70 %; at the 0.3 of
-MNIST nothing stands on so few pixels. A training takes seconds on one core.
+At eps 0.15 natural training falls below 10 % under the protocol `quick`, one-step ADV holds 61 % and ATLAS 68 % (449
+test images, 3 seeds); at the 0.3 of MNIST nothing stands on so few pixels. A training takes seconds on one core.
 """
 
 from dataclasses import replace
@@ -23,10 +23,10 @@ def natural() -> Recipe:
         threat=Linf(0.15),
         data=Digits(),
         model=WongCNN(),
-        optimizer=Adam(lr=1e-2),
+        optimizer=Adam(lr=2e-2),
         schedule=OneCycle(peak=0.4),
-        epochs=40,
-        batch_size=64,
+        epochs=60,
+        batch_size=128,
         eps_warmup=0.3,
         sources=cited(_OURS, {"eps_warmup": _OURS, "model": f"{citations.WONG}, MNIST/mnist_net.py"}),
     )
