@@ -65,3 +65,9 @@ def test_each_doubt_is_told(found: Verdicts, drawn: Curves, recorded: float | No
 
 def test_a_large_radius_means_nothing_in_other_norms() -> None:
     assert kinds(verdicts(), curves(eps=(95, 80, 70)), L2(0.5)) == []
+
+
+def test_only_checks_that_were_made_are_told() -> None:
+    assert findings.checks(ATTACKS[:1], None, None) == ()
+    assert len(findings.checks(ATTACKS, None, None)) == 1
+    assert len(findings.checks(ATTACKS, curves(), 0.9)) == 6

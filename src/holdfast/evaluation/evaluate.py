@@ -118,7 +118,7 @@ def evaluate(
                 verdicts=verdicts,
                 curves=(drawn.eps, drawn.steps) if drawn else (),
                 findings=tuple(found),
-                checks=preflight.CHECKS + findings.CHECKS,
+                checks=preflight.CHECKS + findings.checks(protocol.attacks, drawn, recorded_clean),
                 gallery=shown.gallery(examples) if gallery else None,
                 seconds=seconds,
                 passes=passes,
