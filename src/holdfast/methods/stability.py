@@ -93,8 +93,8 @@ class WorstPoint(LocalComponent):
 
 
 @dataclass(frozen=True)
-class GradientPenalty(LocalComponent):
-    """CE(x') + rho * ||gradient of CE at x'||_dual: the first-order form, by double back-propagation."""
+class _AtAdversary(LocalComponent):
+    """Takes the loss at the adversary itself and differentiates that pass once more."""
 
     rho: float = 1.0 / 30.0
 
@@ -106,6 +106,11 @@ class GradientPenalty(LocalComponent):
         self, threat: ThreatModel, model: Classifier, x: Images, y: Labels, x_adv: Images, radius: float
     ) -> Images:
         return x_adv.detach().requires_grad_()
+
+
+@dataclass(frozen=True)
+class GradientPenalty(_AtAdversary):
+    """CE(x') + rho * ||gradient of CE at x'||_dual: the first-order form, by double back-propagation."""
 
     def loss(self, threat: ThreatModel, logits: Logits, y: Labels, point: Images, radius: float) -> PerExample:
         value = losses.cross_entropy(logits, y)
@@ -114,22 +119,11 @@ class GradientPenalty(LocalComponent):
 
 
 @dataclass(frozen=True)
-class LinearisedMargin(LocalComponent):
+class LinearisedMargin(_AtAdversary):
     """Cross-entropy after every wrong logit is raised by rho * ||gradient of the margin at x'||_dual.
 
     So the prediction is right, to first order, on all of the local ball. Double back-propagation.
     """
-
-    rho: float = 1.0 / 30.0
-
-    @property
-    def passes(self) -> float:
-        return 1.0
-
-    def point(
-        self, threat: ThreatModel, model: Classifier, x: Images, y: Labels, x_adv: Images, radius: float
-    ) -> Images:
-        return x_adv.detach().requires_grad_()
 
     def loss(self, threat: ThreatModel, logits: Logits, y: Labels, point: Images, radius: float) -> PerExample:
         (gradient,) = torch.autograd.grad(losses.margin(logits, y).sum(), point, create_graph=True)
