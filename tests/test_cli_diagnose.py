@@ -1,0 +1,79 @@
+"""`holdfast diagnose`, and the report that shows what it found."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli import folders, main
+from holdfast.results import Diagnostics, diagnostics_storage
+
+Capture = pytest.CaptureFixture[str]
+NET = """
+import torch
+def net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    Path("mine.py").write_text(NET)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom holdfast.cli import main\n"
+        "try:\n    main(['diagnose', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'jinja2', 'tqdm'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "holdfast diagnose runs/mine" in done.stdout
+
+
+def test_the_file_is_called_as_its_writer_calls_it() -> None:
+    assert folders.DIAGNOSIS == diagnostics_storage.NAME
+
+
+def test_what_is_printed_is_what_is_saved(capsys: Capture) -> None:
+    command = "diagnose mine.py:net --data digits --eps 0.1 --n 20 --seed 2 --which linearity,alignment,invariance"
+    assert main(command.split()) == 0
+    said = capsys.readouterr().out
+    folder = Path("diagnostics/mine-net/Linf-0.1-n20-digits-linearity-alignment-invariance-s2")
+    found = Diagnostics.load(folder)
+    assert (found.model, found.n, found.seed, found.threat.eps_text) == ("net", 20, 2, "0.1")
+    assert found.command == f"holdfast {command}"
+    assert found.linearity is not None
+    assert found.alignment is not None
+    assert found.invariance is not None
+    assert found.surface is found.divergence is found.corruptions is None
+    rows = {tuple(cell.strip() for cell in line.split("  ") if cell.strip()) for line in said.splitlines()}
+    assert ("linearity", "gamma, mean", f"{found.linearity.mean:.3g}") in rows
+    assert ("alignment", "vanished gradients", f"{found.alignment.vanished} of 20") in rows
+    assert ("invariance", "accuracy, mean", f"{100 * found.invariance.mean:.1f} %") in rows
+    assert str(folder) in said
+
+    assert main([*command.split(), "--out", "there", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["linearity"]["p95"] == pytest.approx(found.linearity.p95)
+    assert Diagnostics.load(Path("there")).linearity == found.linearity
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("--data digits --eps 0.1 --which surfaces", "surface"),
+        ("--data digits --eps 0.1 --n 0", "n is 0"),
+        ("", "add --data and --eps"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_message(rest: str, said: str, capsys: Capture) -> None:
+    assert main(["diagnose", "mine.py:net", *rest.split()]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("diagnostics").exists()
