@@ -160,9 +160,8 @@ def _time_axis(over: str, histories: Sequence[History]) -> Axis:
     if over == "epochs":
         return Axis("epoch", min(values), max(*values, min(values) + 1.0))
     longest = max(*values, 1.0)
-    unit, name = next(
-        scale for scale in ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")) if longest > 2 * scale[0]
-    )
+    long_units = ((3600.0, "hours"), (60.0, "minutes"))
+    unit, name = next((scale for scale in long_units if longest > 2 * scale[0]), (1.0, "seconds"))
     return Axis(name, 0.0, longest, unit)
 
 
