@@ -99,7 +99,7 @@ class PackedSearch(Generic[S]):
         """Replace rows that are done, once there are enough of them to be worth the copying; False when all is done."""
         live = [place is not None for place in self.places]
         done = len(live) - sum(live)
-        if self.state is not None and any(live) and done * 16 < self.subject.batch_size:
+        if self.state is not None and any(live) and done * 32 < len(live):
             return True
         parts: list[S] = []
         if self.state is not None and any(live):
