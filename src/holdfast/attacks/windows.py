@@ -32,11 +32,28 @@ def sides(height: int, width: int, share: float, odd: bool) -> tuple[tuple[int, 
     return tuple(found)
 
 
+class _Tables(NamedTuple):
+    """What placing needs, on the device; H rows and W columns stand one after the other in one dimension."""
+
+    last: Tensor  # up to which query each size is used
+    sides: Tensor  # [sizes, H + W]: the window's height for rows, its width for columns
+    places: Tensor  # [sizes, 2]: how many corners there are
+    position: Tensor  # [H + W]: 0 ... H - 1, 0 ... W - 1
+    axis: Tensor  # [H + W]: 0 for rows, 1 for columns
+
+
 @lru_cache
-def _tables(height: int, width: int, share: float, odd: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The last queries and [sizes, 2] sides, on the device."""
-    sizes = torch.tensor(sides(height, width, share, odd), device=device)
-    return torch.tensor(_LAST, device=device), sizes
+def _tables(height: int, width: int, share: float, odd: bool, device: torch.device) -> _Tables:
+    found = torch.tensor(sides(height, width, share, odd))
+    axis = torch.tensor([0] * height + [1] * width)
+    tables = _Tables(
+        last=torch.tensor(_LAST),
+        sides=found[:, axis],
+        places=torch.tensor([height, width]) - found + 1,
+        position=torch.cat([torch.arange(height), torch.arange(width)]),
+        axis=axis,
+    )
+    return _Tables(*(table.to(device) for table in tables))
 
 
 class Windows(NamedTuple):
@@ -58,22 +75,20 @@ class Windows(NamedTuple):
 def place(query: Tensor, draw: Tensor, height: int, width: int, share: float, odd: bool) -> Windows:
     """Windows of the size that belongs to each row's query, at uniformly drawn places.
 
+    Small operations are most of what Square adds to the model's passes, so rows and columns share them.
+
     Args:
         query: [B] int64, queries made by the search.
         draw: [B, 2] uniform on [0, 1).
         height, width, share, odd: see `sides`.
     """
-    last, sizes = _tables(height, width, share, odd, query.device)
-    size = torch.bucketize(query, last)
-    side = sizes[size]
-    extent = torch.tensor((height, width), device=query.device)
-    corner = (draw * (extent - side + 1)).long()
-    row = torch.arange(height, device=query.device) - corner[:, :1]
-    column = torch.arange(width, device=query.device) - corner[:, 1:]
-    in_rows = (row >= 0) & (row < side[:, :1])
-    in_columns = (column >= 0) & (column < side[:, 1:])
-    inside = in_rows[:, :, None].float() * in_columns[:, None, :].float()
-    return Windows(size, row, column, inside[:, None])
+    tables = _tables(height, width, share, odd, query.device)
+    size = torch.bucketize(query, tables.last)
+    corner = (draw * tables.places[size]).long()
+    position = tables.position - corner[:, tables.axis]
+    covered = ((position >= 0) & (position < tables.sides[size])).float()
+    inside = covered[:, :height, None] * covered[:, None, height:]
+    return Windows(size, position[:, :height], position[:, height:], inside[:, None])
 
 
 def _pyramid(height: int, width: int, power: int) -> Tensor:
