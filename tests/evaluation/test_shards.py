@@ -53,7 +53,5 @@ def test_processes_share_an_evaluation(tmp_path: Path) -> None:
     assert shared.verdicts == alone.verdicts
     assert shared.curves == alone.curves
     assert shared.gallery == alone.gallery
-    backward = [sum(passes.backward for passes in each.passes.values()) for each in (alone, shared)]
-    assert backward[0] == backward[1]
     with pytest.raises(CheckpointError, match="was begun by 2 processes and cannot go on with 1"):
         Shards(tmp_path / "shared", 1, {}, ["pgd-20x5"]).check()
