@@ -2,6 +2,7 @@
 
 from holdfast.models.adapters import Timm, UserModel
 from holdfast.models.architecture import Architecture
+from holdfast.models.blackbox import BlackBox, is_blind
 from holdfast.models.cnn import MadryCNN, TradesCNN, WongCNN
 from holdfast.models.mlp import MLP
 from holdfast.models.names import architecture
@@ -12,6 +13,7 @@ from holdfast.models.wide_resnet import WideResNet
 __all__ = [
     "MLP",
     "Architecture",
+    "BlackBox",
     "MadryCNN",
     "Normalize",
     "PreActResNet18",
@@ -21,4 +23,5 @@ __all__ = [
     "WideResNet",
     "WongCNN",
     "architecture",
+    "is_blind",
 ]

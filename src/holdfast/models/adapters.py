@@ -35,7 +35,7 @@ class Timm(Architecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        timm = _import_timm()
+        timm = import_timm()
         if not timm.is_model(self.name):
             near = get_close_matches(self.name, timm.list_models(), n=5, cutoff=0.4)
             hint = f"the nearest are {', '.join(near)}" if near else "timm.list_models() lists them"
@@ -47,15 +47,11 @@ class Timm(Architecture):
 
     def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         self._need_images(shape)
-        network: nn.Module = _import_timm().create_model(
+        network: nn.Module = import_timm().create_model(
             self.name, pretrained=self.pretrained, num_classes=classes, in_chans=shape[0]
         )
-        _check_logits(self.label, network, shape, classes)
-        if self.pretrained and not self.mean:
-            own = network.pretrained_cfg
-            assert isinstance(own, dict)
-            return normalized(network, own["mean"], own["std"])
-        return network
+        check_logits(self.label, network, shape, classes)
+        return own_statistics(network) if self.pretrained and not self.mean else network
 
 
 @dataclass(frozen=True)
@@ -107,14 +103,23 @@ class UserModel(Architecture):
     def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         maker = self._maker()
         given = {"shape": shape, "classes": classes}
-        network: object = maker(**{name: given[name] for name in self._accepted(maker)})
-        if not isinstance(network, nn.Module):
-            raise InvalidInput(f"{self.label} returned a {type(network).__name__}; return an nn.Module")
-        _check_logits(self.label, network, shape, classes)
+        network = self._module(maker(**{name: given[name] for name in self._accepted(maker)}), shape)
+        check_logits(self.label, network, shape, classes)
         return network
 
+    def _module(self, made: object, shape: tuple[int, ...]) -> nn.Module:
+        """The network out of what the user's function returned for examples of `shape`."""
+        if not isinstance(made, nn.Module):
+            raise InvalidInput(f"{self.label} returned a {type(made).__name__}; return an nn.Module")
+        return made
 
-def _import_timm() -> Any:
+
+def import_timm() -> Any:
+    """The package timm.
+
+    Raises:
+        MissingExtra: it, or the torchvision that it needs, is absent or broken.
+    """
     try:
         import timm
     except ImportError as error:
@@ -128,12 +133,23 @@ def _import_timm() -> Any:
     return timm
 
 
-def _check_logits(label: str, network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
-    """Send two examples through the network: what does not return [2, classes] is no classifier of this data."""
+def own_statistics(network: nn.Module) -> nn.Module:
+    """A pretrained network of timm behind the normalisation that its weights were trained with."""
+    own = network.pretrained_cfg
+    assert isinstance(own, dict)
+    return normalized(network, own["mean"], own["std"])
+
+
+def check_logits(label: str, network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
+    """Send two examples through the network: what does not return [2, classes] is no classifier of this data.
+
+    Raises:
+        InvalidInput: it takes other examples, or returns something else.
+    """
     with inference(network), torch.no_grad():
         try:
             logits: object = network(torch.zeros(2, *shape))
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:
             raise InvalidInput(f"{label} does not take examples of shape {shape}: {error}") from error
     if not isinstance(logits, torch.Tensor):
         raise InvalidInput(f"{label} returned a {type(logits).__name__}; return the logits, a tensor [B, {classes}]")
