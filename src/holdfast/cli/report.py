@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cli.folders import EVALUATION, EVALUATIONS, METRICS, VERDICTS
+from holdfast.cli.folders import DIAGNOSIS, DIAGNOSTICS, EVALUATION, EVALUATIONS, METRICS, VERDICTS
 from holdfast.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from holdfast.results import Evaluation, History
+    from holdfast.results import Diagnostics, Evaluation, History
 
 _EPILOG = """\
 examples:
@@ -26,11 +26,13 @@ def add(commands: Any) -> None:
         "report",
         help="write one page about runs and their evaluations",
         description="Write one self-contained HTML page: accuracies with intervals, findings, training curves, robust "
-        "accuracy against eps, and examples with their adversaries.",
+        "accuracy against eps, diagnostics, and examples with their adversaries.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN", help="a run, or the folder of one evaluation")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="RUN", help="a run, or the folder of one evaluation or diagnosis"
+    )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
     parser.set_defaults(run=run)
 
@@ -41,14 +43,18 @@ def run(options: argparse.Namespace) -> int:
 
     evaluations: list[Evaluation] = []
     histories: dict[str, History] = {}
+    diagnostics: dict[str, Diagnostics] = {}
     for folder in options.folders:
         found, history = _read(folder)
         evaluations += found
+        run = next((e.run for e in found if e.run), str(folder))
+        diagnostics |= _diagnosed(folder, run)
         if history is not None:
-            histories[next((e.run for e in found if e.run), str(folder))] = history
-    page = write(evaluations, histories, options.out)
+            histories[run] = history
+    page = write(evaluations, histories, options.out, diagnostics=diagnostics)
     count = len(evaluations)
-    print(f"{page.resolve()}: {count} evaluation{'s' if count != 1 else ''}, {len(histories)} training curves")
+    told = f", {len(diagnostics)} diagnostics" if diagnostics else ""
+    print(f"{page.resolve()}: {count} evaluation{'s' if count != 1 else ''}, {len(histories)} training curves{told}")
     return 0
 
 
@@ -61,10 +67,25 @@ def _read(folder: Path) -> "tuple[list[Evaluation], History | None]":
     found = [Evaluation.load(part) for part in _finished(folder)]
     if (folder / METRICS).is_file():
         return found, History.read(folder / METRICS)
-    if not found:
+    if not found and not _looks(folder):
         what = "is no folder" if not folder.is_dir() else "holds neither a run nor an evaluation"
         raise InvalidInput(f"{folder} {what}; give the --out of `holdfast train` or of `holdfast evaluate`")
     return found, None
+
+
+def _diagnosed(folder: Path, run: str) -> "dict[str, Diagnostics]":
+    """The diagnostics of a folder, under the name of its run; where there are several, of their place below it."""
+    from holdfast.results import Diagnostics
+
+    looks = _looks(folder)
+    names = [run] if len(looks) == 1 else [str(Path(run) / look.relative_to(folder)) for look in looks]
+    return {name: Diagnostics.load(look) for name, look in zip(names, looks, strict=True)}
+
+
+def _looks(folder: Path) -> list[Path]:
+    """Where diagnostics lie: in the folder itself, or below a run's."""
+    paths = (folder / DIAGNOSIS, *sorted((folder / DIAGNOSTICS).rglob(DIAGNOSIS)))
+    return [path.parent for path in paths if path.is_file()]
 
 
 def _finished(folder: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from holdfast.report.text import significant
 WIDTH, HEIGHT = 440.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 38.0, 10.0, 26.0, 40.0
 NEAREST_TICKS = 0.07  # of the axis
+LETTER = 0.016  # of the axis, the width of a letter
 VISIBLE_DOTS, HIDDEN_DOTS = 15, 60  # longer lines show their dots only under the pointer, or have none
 
 
@@ -24,13 +25,17 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale from `low` to `high`; values are shown divided by `unit` (1/255, 0.01 for percent)."""
+    """A scale from `low` to `high`; values are shown divided by `unit` (1/255, 0.01 for percent).
+
+    names: what the values 0, 1, 2, ... are called, where they are no quantities.
+    """
 
     label: str
     low: float
     high: float
     unit: float = 1.0
     scale: Scale = Scale.LINEAR
+    names: tuple[str, ...] = ()
 
     def place(self, value: float) -> float:
         """Where `value` lies between the ends, 0 to 1."""
@@ -40,7 +45,9 @@ class Axis:
         return sqrt(max(0.0, share)) if self.scale is Scale.ROOT else share
 
     def ticks(self) -> list[float]:
-        """Round values between the ends, about five."""
+        """Round values between the ends, about five; of names, as many as there is room for."""
+        if self.names:
+            return self._named()
         slack = 1e-9 * abs(self.high - self.low)
         first, *others = [value for value in self._candidates() if self.low - slack <= value <= self.high + slack]
         kept: list[float] = []
@@ -49,6 +56,15 @@ class Axis:
             if min(spaces) >= NEAREST_TICKS:
                 kept.append(value)
         return [first, *reversed(kept)]
+
+    def _named(self) -> list[float]:
+        kept, end = [], -1.0
+        for position, name in enumerate(self.names):
+            half = LETTER * len(name) / 2
+            if self.place(position) - half >= end:
+                kept.append(float(position))
+                end = self.place(position) + half + LETTER
+        return kept
 
     def _candidates(self) -> list[float]:
         low, high = self.low / self.unit, self.high / self.unit
@@ -63,6 +79,8 @@ class Axis:
 
     def text(self, value: float) -> str:
         """The value as it is written at the axis."""
+        if self.names:
+            return self.names[round(value)]
         return significant(round(value / self.unit, 12), 4)
 
 

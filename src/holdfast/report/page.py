@@ -3,37 +3,59 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidInput
 from holdfast.files import write_atomically
-from holdfast.report import curves, doubts, gallery, models, tables, text
+from holdfast.report import curves, diagnoses, doubts, gallery, heat, models, tables, text
 from holdfast.report.charts import legend
-from holdfast.results import Evaluation, History, Severity
+from holdfast.results import Diagnostics, Evaluation, History, Severity
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+NO_DIAGNOSTICS: Mapping[str, Diagnostics] = MappingProxyType({})
+
+
 def write(
-    evaluations: Sequence[Evaluation], histories: Mapping[str, History], out: Path, *, cards: int = gallery.CARDS
+    evaluations: Sequence[Evaluation],
+    histories: Mapping[str, History],
+    out: Path,
+    *,
+    diagnostics: Mapping[str, Diagnostics] = NO_DIAGNOSTICS,
+    cards: int = gallery.CARDS,
 ) -> Path:
     """Write the page to `out`, whole or not at all, and return its path. See `render` for the arguments."""
     out = Path(out)
-    write_atomically(out, render(evaluations, histories, cards=cards).encode())
+    write_atomically(out, render(evaluations, histories, diagnostics=diagnostics, cards=cards).encode())
     return out
 
 
-def render(evaluations: Sequence[Evaluation], histories: Mapping[str, History], *, cards: int = gallery.CARDS) -> str:
+def render(
+    evaluations: Sequence[Evaluation],
+    histories: Mapping[str, History],
+    *,
+    diagnostics: Mapping[str, Diagnostics] = NO_DIAGNOSTICS,
+    cards: int = gallery.CARDS,
+) -> str:
     """The page about `evaluations`, side by side in the order given, and about the training runs `histories`.
 
-    A history whose key is an evaluation's run folder is drawn in that model's colour. `cards` limits the gallery
-    of each model. Raises InvalidInput where there is nothing to show.
+    A history whose key is an evaluation's run folder is drawn in that model's colour, and so are diagnostics whose key
+    is that folder or one below it. `cards` limits the gallery of each model. Raises InvalidInput where there is nothing
+    to show.
     """
-    if not evaluations and not any(len(history) for history in histories.values()):
-        raise InvalidInput("there is nothing to report: give at least one evaluation or one training log with an epoch")
+    if not evaluations and not diagnostics and not any(len(history) for history in histories.values()):
+        raise InvalidInput(
+            "there is nothing to report: give at least one evaluation, one training log with an epoch, or diagnostics"
+        )
     named = models.name_models(evaluations)
-    return _templates().get_template("page.html").render(_contents(named, histories, cards))
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(_contents(named, histories, cards) | _diagnosed(diagnostics, named))
+    )
 
 
 def _contents(named: Sequence[models.Model], histories: Mapping[str, History], limit: int) -> dict[str, Any]:
@@ -58,6 +80,18 @@ def _contents(named: Sequence[models.Model], histories: Mapping[str, History], l
         "strength_legend": legend(strength),
         "training": curves.training_charts(histories, named),
         "cards": gallery.cards(named, limit),
+    }
+
+
+def _diagnosed(diagnostics: Mapping[str, Diagnostics], named: Sequence[models.Model]) -> dict[str, Any]:
+    shown = diagnoses.name_diagnostics(diagnostics, named)
+    layers = diagnoses.layer_charts(shown)
+    return {
+        "diagnosed": shown,
+        "loss_scale": heat.loss_scale([one.of.surface for one in shown if one.of.surface is not None]),
+        "layers": layers,
+        "layers_legend": legend(layers),
+        "shifts": diagnoses.shift_tables(shown),
     }
 
 
@@ -96,9 +130,13 @@ def _templates() -> "Environment":
         "data_name": models.data_name,
         "examples": models.examples,
         "frequent_confusions": tables.frequent_confusions,
+        "heat": heat.draw,
+        "loss_levels": heat.levels,
+        "loss_text": heat.scale_text,
         "matrix": tables.matrix,
         "paint": curves.paint,
         "points": text.points,
+        "right_share": heat.right_share,
         "points_span": text.points_span,
         "span": text.span,
     }
