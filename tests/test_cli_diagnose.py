@@ -46,9 +46,9 @@ def test_what_is_printed_is_what_is_saved(capsys: Capture) -> None:
     command = "diagnose mine.py:net --data digits --eps 0.1 --n 20 --seed 2 --which linearity,alignment,invariance"
     assert main(command.split()) == 0
     said = capsys.readouterr().out
-    folder = Path("diagnostics/mine-net/Linf-0.1-n20-digits-linearity-alignment-invariance-s2")
+    [folder] = Path("diagnostics").glob("*/Linf-0.1-n20-digits-linearity-alignment-invariance-s2")
     found = Diagnostics.load(folder)
-    assert (found.model, found.n, found.seed, found.threat.eps_text) == ("net", 20, 2, "0.1")
+    assert (found.n, found.seed, found.threat.eps_text) == (20, 2, "0.1")
     assert found.command == f"holdfast {command}"
     assert found.linearity is not None
     assert found.alignment is not None
@@ -59,6 +59,7 @@ def test_what_is_printed_is_what_is_saved(capsys: Capture) -> None:
     assert ("alignment", "vanished gradients", f"{found.alignment.vanished} of 20") in rows
     assert ("invariance", "accuracy, mean", f"{100 * found.invariance.mean:.1f} %") in rows
     assert str(folder) in said
+    assert said.startswith(f"{found.model} on digits")
 
     assert main([*command.split(), "--out", "there", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["linearity"]["p95"] == pytest.approx(found.linearity.p95)
