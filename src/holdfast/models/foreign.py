@@ -67,7 +67,8 @@ class Anything(UserModel):
             return made
         if isinstance(made, type) or not callable(made):
             raise InvalidInput(
-                f"{self.label} returned a {type(made).__name__}; return an nn.Module, or a function from inputs to logits"
+                f"{self.label} returned a {type(made).__name__}; return an nn.Module, or a function from inputs to "
+                "logits"
             )
         text = Path(self.path).expanduser().read_bytes()
         return black_box(made, self.label, shape, hashlib.sha256(text + f"\0{self.function}".encode()).digest())
