@@ -13,6 +13,7 @@ from holdfast.attacks import (
     DLR,
     FAB,
     PGD,
+    SPSA,
     Adam,
     Attack,
     CrossEntropy,
@@ -24,6 +25,7 @@ from holdfast.attacks import (
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import PROTOCOLS, Protocol, evaluate, protocol
+from holdfast.models import BlackBox
 from holdfast.noise import Noise
 from holdfast.results import Severity
 from holdfast.threat import L1, L2, Linf, ThreatModel
@@ -183,3 +185,26 @@ def test_rand_sees_through_noise_that_hides_the_gradient() -> None:
         gradient = attack.ask(Noisy(Wavy()), state).gradient
         agreement.append(float((gradient * right).flatten(1).sum(dim=1).sign().mean()))
     assert agreement[1] > agreement[0] + 0.4
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_gradient_free_asks_for_logits_alone(threat: ThreatModel) -> None:
+    found = protocol("gradient_free", threat)
+    assert str(found) == "gradient_free@1"
+    assert found.attacks == (Square(queries=5000), SPSA(steps=100, samples=128))
+    assert all(attack.gradient_free for attack in found.attacks)
+    assert sum(attack.budget * (attack.passes or 0) for attack in found.attacks) == 17_901
+
+
+def test_a_black_box_falls_to_what_needs_no_gradient_and_is_refused_to_others(
+    model: nn.Module, images: ImageSet, robust: Tensor
+) -> None:
+    box, threat = BlackBox(model, "box", b"digest", takes_tensors=True), Linf(0.05)
+    attacks = Square(queries=200), SPSA(steps=10, samples=32)
+    found = evaluate(box, images, threat, Protocol("brief", "1", attacks), gallery=0, progress=False)
+    assert [finding.kind for finding in found.findings] == ["no_gradient"]
+    assert found.curves == ()
+    assert found.verdicts.robust_accuracy >= robust.float().mean()
+    assert found.verdicts.robust_accuracy < robust.float().mean() + 0.1
+    with pytest.raises(InvalidInput, match=r"apgd-ce, apgd-t of protocol quick need its gradients"):
+        evaluate(nn.Sequential(box), images, threat, protocol("quick", threat), progress=False)

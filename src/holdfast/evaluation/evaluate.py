@@ -23,6 +23,7 @@ from holdfast.evaluation.keepsakes import Costs, GalleryStore
 from holdfast.evaluation.packing import Decision, PackedSearch
 from holdfast.evaluation.protocols import Protocol
 from holdfast.evaluation.shards import Shards
+from holdfast.models import is_blind
 from holdfast.processes import processes
 from holdfast.provenance import versions
 from holdfast.results import Evaluation, VerdictLog, interval
@@ -68,13 +69,14 @@ def evaluate(
         device: where to compute; the model's own device by default.
         folder: where to keep log and result; without, nothing is written. Processes that torchrun started share the
             examples and meet there; each returns the whole result.
-        with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples.
+        with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples; by PGD, so
+            not of a black box.
         gallery: examples whose images the result keeps.
         recorded_clean: clean accuracy that the model's training recorded, to compare with.
         progress: show a line with the bound on robust accuracy and the time left.
 
     Raises:
-        InvalidInput: unusable model, data or arguments.
+        InvalidInput: unusable model, data or arguments; or a black box under attacks that need gradients.
         ThreatModelViolation: an attack handed over an input that is not allowed.
         CheckpointError: `folder` holds an evaluation of something else.
     """
@@ -84,6 +86,7 @@ def evaluate(
     group = processes(_device_of(model) if device is None else device)
     if group.world > 1 and folder is None:
         raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
+    preflight.check_protocol(model, protocol)
     was_training = model.training
     model = model.to(group.device)
     names = [attack.name for attack in protocol.attacks]
@@ -104,7 +107,7 @@ def evaluate(
         group.wait()
         if group.first:
             verdicts = shards.verdicts()
-            drawn = _curves(threat, subject, verdicts) if with_curves else None
+            drawn = _curves(threat, subject, verdicts) if with_curves and not is_blind(model) else None
             found += findings.after(verdicts, protocol.attacks, drawn, threat, len(images.classes), recorded_clean)
             seconds, passes = shards.total()
             evaluation = Evaluation(

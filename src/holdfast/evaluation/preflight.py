@@ -7,8 +7,10 @@ from torch import nn
 
 from holdfast import losses
 from holdfast.attacks.initial import check_start
+from holdfast.errors import InvalidInput
 from holdfast.evaluation.examples import Counted
-from holdfast.models import Normalize
+from holdfast.evaluation.protocols import Protocol
+from holdfast.models import Normalize, is_blind
 from holdfast.results import Finding, Severity
 from holdfast.threat import ThreatModel
 from holdfast.typing import Images, Labels, Logits, PerExample
@@ -33,6 +35,22 @@ class Slope(NamedTuple):
 
     loss: PerExample
     gradient: Images | None  # None where no gradient reaches the input
+
+
+def check_protocol(network: nn.Module, protocol: Protocol) -> None:
+    """Refuse attacks that a black box would only seem to survive.
+
+    Other models without gradients are measured, with a finding: theirs may be an accident that the user should see.
+
+    Raises:
+        InvalidInput: the network is a black box, and an attack needs its gradients.
+    """
+    greedy = [attack.name for attack in protocol.attacks if not attack.gradient_free]
+    if greedy and is_blind(network):
+        raise InvalidInput(
+            f"the model answers with logits alone, but {', '.join(greedy)} of protocol {protocol.name} need its "
+            "gradients; use --attacks gradient_free, or PATH.py:FUNCTION for attacks of your own, such as Transfer"
+        )
 
 
 def preflight(

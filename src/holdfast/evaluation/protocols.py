@@ -1,9 +1,12 @@
 """Protocols: which attacks, in which order, under a name whose meaning is fixed by its version."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from holdfast import userfile
 from holdfast.attacks import (
     APGD,
     APGDL1,
@@ -11,6 +14,7 @@ from holdfast.attacks import (
     FAB,
     FGSM,
     PGD,
+    SPSA,
     Adam,
     Attack,
     Criterion,
@@ -92,6 +96,16 @@ def cascade(threat: ThreatModel) -> Protocol:
     return Protocol("cascade", "2", (FGSM(), *_pgd_pair(), _apgd(threat), _apgd(threat, DLR())))
 
 
+def gradient_free(threat: ThreatModel) -> Protocol:
+    """Square, then SPSA: what can be asked of a model that answers with logits alone.
+
+    Square has AutoAttack's 5,000 queries. SPSA takes 100 steps of 128 samples, the samples of DeepMind's code; published
+    evaluations take up to 8,192 (from memory). An example that stands has cost 17,901 queries. For a model that has
+    gradients this is a check on them and not enough by itself: it finds less.
+    """
+    return Protocol("gradient_free", "1", (Square(), SPSA()))
+
+
 def llr(threat: ThreatModel) -> Protocol:
     """What LLR was tested with (Qin et al., NeurIPS 2019, arXiv:1907.02610), in Linf: PGD-20, PGD-50, MultiTargeted.
 
@@ -171,6 +185,7 @@ PROTOCOLS: dict[str, Callable[[ThreatModel], Protocol]] = {
     "pgd": pgd,
     "cascade": cascade,
     "rand": autoattack_rand,
+    "gradient_free": gradient_free,
     "llr": llr,
     "adr": adr,
     "sprout": sprout,
@@ -180,9 +195,30 @@ PROTOCOLS: dict[str, Callable[[ThreatModel], Protocol]] = {
 def protocol(name: str, threat: ThreatModel) -> Protocol:
     """The protocol of a name for a threat model.
 
+    Args:
+        name: one of `PROTOCOLS`; or PATH.py:FUNCTION, a user's function of the threat model that returns a Protocol,
+            or a tuple of attacks. The tuple becomes a protocol of the function's name, whose version is the beginning
+            of the file's SHA-256.
+
     Raises:
-        InvalidInput: the name is unknown; the message has the nearest one.
+        InvalidInput: the name is unknown (the message has the nearest one), or the function returns something else.
     """
+    if reference := userfile.parse(name):
+        return _of_file(*reference, threat)
     if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS)
+        raise unknown("protocol", name, [*PROTOCOLS, "PATH.py:FUNCTION"])
     return PROTOCOLS[name](threat)
+
+
+def _of_file(path: str, function: str, threat: ThreatModel) -> Protocol:
+    suite = userfile.load(path, function)
+    made = suite(threat) if callable(suite) else suite
+    if isinstance(made, Protocol):
+        return made
+    if not isinstance(made, tuple) or not all(isinstance(one, Attack) for one in made):
+        raise InvalidInput(
+            f"{path}:{function} gives {made!r:.200}; it must be a function of the threat model that returns a Protocol "
+            "or a tuple of attacks, e.g. (PGD(), Square())"
+        )
+    digest = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    return Protocol(function, digest[:8], made)
