@@ -18,6 +18,10 @@ examples:
   holdfast evaluate runs/mine                                 on the run's own test images and threat model
   holdfast evaluate runs/mine --attacks cascade --n 1000 --eps 16/255
   holdfast evaluate my_model.py:net --data cifar10 --eps 8/255    a function that returns your trained network
+  holdfast evaluate net.ts --data cifar10 --eps 8/255             a TorchScript file; or timm:NAME, hf-hub:ORG/NAME,
+                                                                  robustbench:NAME with their published weights
+  holdfast evaluate net.onnx --data cifar10 --eps 8/255 --attacks gradient_free
+  holdfast evaluate runs/mine --attacks my_attacks.py:suite       your own attacks
   holdfast evaluate runs/mine --fail-under 0.45               exit status 1 below 45 % robust accuracy
   torchrun --nproc-per-node 2 -m holdfast evaluate runs/mine -n 1000
 
@@ -36,12 +40,18 @@ def add(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="RUN", help="the folder of a run, or PATH.py:FUNCTION that returns a network")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="the folder of a run; PATH.py:FUNCTION, which returns a network or any function from inputs in [0, 1] to "
+        "logits; timm:NAME; hf-hub:ORG/NAME; robustbench:NAME; a TorchScript file .ts or .pt; a file .onnx",
+    )
     parser.add_argument(
         "--attacks",
         default="quick",
         metavar="PROTOCOL",
-        help="quick (two APGDs), pgd, or cascade (both); default: quick",
+        help="autoattack (to publish), quick (its first two; default), pgd, cascade, rand, gradient_free, or "
+        "PATH.py:FUNCTION for attacks of your own",
     )
     # The short form is for torchrun, which takes --n for the beginning of an option of its own.
     parser.add_argument("--n", "-n", type=int, help="the first N test images (default: all)")
@@ -104,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _label(options: argparse.Namespace, threat: "ThreatModel") -> str:
     """A folder's name that tells evaluations of one model apart."""
-    parts = [options.attacks, threat.norm, threat.eps_text.replace("/", "-")]
+    parts = [Path(options.attacks).name.replace(".py:", "-"), threat.norm, threat.eps_text.replace("/", "-")]
     parts += [Path(options.data.replace(":", "-")).name] if options.data else []
     parts += [f"n{options.n}"] if options.n else []
     parts += [f"s{options.seed}"] if options.seed else []

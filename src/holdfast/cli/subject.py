@@ -6,12 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from holdfast import userfile
 from holdfast.cli.choose import located
 from holdfast.cli.folders import EVALUATIONS
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
-from holdfast.models import UserModel
+from holdfast.models.foreign import FORMS, Loader, loader
 from holdfast.recipe import codec
 from holdfast.threat import ThreatModel, threat
 from holdfast.training import Run, record
@@ -40,20 +39,21 @@ def find(options: argparse.Namespace) -> Subject:
     """Load the model that the command line names, with its test images.
 
     Raises:
-        InvalidInput: neither a run's folder nor PATH.py:FUNCTION, or data and eps are missing for the latter.
-        CheckpointError: a damaged run.
+        InvalidInput: neither a run's folder nor a form that `loader` knows, or data and eps are missing for the
+            latter.
+        CheckpointError: a damaged run, or published weights that cannot be had.
+        MissingExtra: a package that this kind of model needs is not installed.
         DataError: the images cannot be had.
     """
-    reference = userfile.parse(options.model)
-    return _user_model(options, *reference) if reference else _trained(options)
+    found = loader(options.model)
+    return _from_elsewhere(options, *found) if found else _trained(options)
 
 
 def _trained(options: argparse.Namespace) -> Subject:
     folder = Path(options.model)
     if not folder.is_dir():
         raise InvalidInput(
-            f"there is no folder {options.model!r}; give the --out of `holdfast train`, or PATH.py:FUNCTION of a "
-            "function that returns a network"
+            f"there is no folder {options.model!r}; give the --out of `holdfast train`, or one of {', '.join(FORMS)}"
         )
     run = Run.open(folder)
     # Each part is decoded by itself: a run on tensors in memory can be evaluated on images from elsewhere.
@@ -72,17 +72,17 @@ def _trained(options: argparse.Namespace) -> Subject:
     )
 
 
-def _user_model(options: argparse.Namespace, path: str, function: str) -> Subject:
+def _from_elsewhere(options: argparse.Namespace, name: str, load: Loader) -> Subject:
     if options.data is None or options.eps is None:
         raise InvalidInput(f"{options.model} does not say on what to measure it; add --data and --eps (and --norm)")
     images = located(options.data).load("test")
     return Subject(
-        model=UserModel(path, function).build(images.shape, len(images.classes), seed=0),
+        model=load(images.shape, len(images.classes)),
         images=images,
         threat=_threat(options, None),
-        name=function,
+        name=name,
         run=None,
-        folder=Path(EVALUATIONS) / f"{Path(path).stem}-{function}",
+        folder=Path(EVALUATIONS) / name,
     )
 
 
