@@ -66,6 +66,18 @@ def test_what_is_printed_is_what_is_saved(capsys: Capture) -> None:
     assert Diagnostics.load(Path("there")).linearity == found.linearity
 
 
+def test_the_report_shows_what_was_found(capsys: Capture) -> None:
+    diagnose = ["diagnose", "mine.py:net", "--data", "digits", "--eps", "0.1", "--n", "4", "--out"]
+    for name in ("alignment", "linearity"):
+        assert main([*diagnose, f"run/diagnostics/{name}", "--which", name]) == 0
+    found = Diagnostics.load(Path("run/diagnostics/linearity")).linearity
+    assert found is not None
+    for folder, count, shown in (("run", 2, True), ("run/diagnostics/alignment", 1, False)):
+        assert main(["report", folder]) == 0
+        assert f"0 evaluations, 0 training curves, {count} diagnostics" in capsys.readouterr().out
+        assert (f'value="{found.mean}" data-quantity="gamma_mean"' in Path("report.html").read_text()) is shown
+
+
 @pytest.mark.parametrize(
     ("rest", "said"),
     [

@@ -8,16 +8,24 @@ import pytest
 from numpy.typing import NDArray
 
 from holdfast.results import (
+    Alignment,
+    Compactness,
     Curve,
     Data,
+    Diagnostics,
+    Divergence,
     Evaluation,
     Finding,
     Gallery,
     History,
+    Linearity,
     Outcome,
     Passes,
     Protocol,
     Severity,
+    Shift,
+    Shifts,
+    Surface,
     Threat,
     Verdicts,
 )
@@ -172,6 +180,36 @@ def make_history() -> Callable[..., History]:
                 "robust_accuracy": np.clip(robust, 0, 1),
                 "adversary_accuracy": adversary,
             },
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_diagnostics() -> Callable[..., Diagnostics]:
+    """Makes diagnostics of a model with surfaces of `points` a side around two examples, some numbers missing."""
+
+    def make(model: str = "pgd_at", seed: int = 0, points: int = 5, classes: tuple[str, ...] = DIGITS) -> Diagnostics:
+        rng = np.random.default_rng(seed)
+        loss = rng.gamma(1.0, 1.0, (2, points, points))
+        loss[1, 0, 0] = np.nan
+        offsets = np.linspace(-8 / 255, 8 / 255, points)
+        changes = [("geometry", "rotation", d, 20 - d // 5) for d in (5, 10, 30)] + [("blur", "blur", 1, 9 + seed)]
+        shifts = tuple(Shift(group, kind, f"level {value}", value, right) for group, kind, value, right in changes)
+        return Diagnostics(
+            model=model,
+            run=f"runs/{model}-s{seed}",
+            data=Data("figures", "test", 10_000, "3c9f0d1ab2e4", classes),
+            threat=Threat("Linf", 8 / 255, "8/255"),
+            n=20,
+            seed=seed,
+            linearity=Linearity(rng.gamma(1.0, 0.2, 20), np.zeros(20), "PGD"),
+            surface=Surface([0, 1], [3, 5], offsets, loss, rng.integers(3, 6, loss.shape), "PGD"),
+            alignment=Alignment(rng.uniform(0.5, 1, 20), np.append(rng.uniform(-1, 1, 19), np.nan), "PGD"),
+            divergence=Divergence(("input", "conv1", "fc"), rng.random(3), [0.1, np.nan, 0.3], 20, "PGD"),
+            compactness=Compactness("fc", ("clean", "adversarial"), [0.2, np.nan], [0.5, 0.5], 20),
+            invariance=Shifts(20, 18, shifts, "invented levels", {"hue": "no colour"}),
+            corruptions=Shifts(20, 18, shifts[:1], "invented corruptions"),
         )
 
     return make

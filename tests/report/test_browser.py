@@ -49,6 +49,7 @@ def pages(
     three_models: tuple[Evaluation, ...],
     make_evaluation: Any,
     make_history: Any,
+    make_diagnostics: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
     """Addresses of two pages: three models with their training, and one model of tables with many classes."""
@@ -57,7 +58,8 @@ def pages(
     table = make_evaluation(
         "a_model_with_a_rather_long_name", shape=(12,), classes=tuple(f"class {i}" for i in range(40))
     )
-    report.write(three_models, histories, folder / "three.html")
+    diagnostics = {e.run: make_diagnostics(e.model, e.seed) for e in three_models if e.run}
+    report.write(three_models, histories, folder / "three.html", diagnostics=diagnostics)
     report.write([table], {}, folder / "table.html")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
