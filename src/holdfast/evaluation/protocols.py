@@ -99,8 +99,8 @@ def cascade(threat: ThreatModel) -> Protocol:
 def gradient_free(threat: ThreatModel) -> Protocol:
     """Square, then SPSA: what can be asked of a model that answers with logits alone.
 
-    Square has AutoAttack's 5,000 queries. SPSA takes 100 steps of 128 samples, the samples of DeepMind's code; published
-    evaluations take up to 8,192 (from memory). An example that stands has cost 17,901 queries. For a model that has
+    Square has AutoAttack's 5,000 queries. SPSA takes 100 steps of the 128 samples that DeepMind's code takes; published
+    evaluations have up to 8,192 (from memory). An example that stands has cost 17,901 queries. For a model that has
     gradients this is a check on them and not enough by itself: it finds less.
     """
     return Protocol("gradient_free", "1", (Square(), SPSA()))
