@@ -165,21 +165,24 @@ def _attack(
     model = subject.model
     before, since = (model.forward, model.backward), time.perf_counter()
 
-    with tqdm(total=len(waiting), desc=attack.name, disable=None if progress else True, unit="example") as bar:
+    def note(decisions: Sequence[Decision]) -> None:
+        nonlocal before, since, standing
+        examples, found, distances, steps, _ = zip(*decisions, strict=True)
+        shown.offer(attack.name, decisions)
+        log.record(attack.name, examples, found, distances, steps)
+        now = time.perf_counter()
+        costs.add(attack.name, model.forward - before[0], model.backward - before[1], now - since)
+        before, since = (model.forward, model.backward), now
+        standing -= sum(prediction >= 0 for prediction in found)
+        # The bar counts steps: those that a success has spared are taken off the whole.
+        bar.total -= sum(search.most - spent for spent in steps)
+        bar.set_postfix_str(f"{len(log.attacked[attack.name])} examples, {_bound(standing, len(log.predictions))}")
 
-        def note(decisions: Sequence[Decision]) -> None:
-            nonlocal before, since, standing
-            examples, found, distances, steps, _ = zip(*decisions, strict=True)
-            shown.offer(attack.name, decisions)
-            log.record(attack.name, examples, found, distances, steps)
-            now = time.perf_counter()
-            costs.add(attack.name, model.forward - before[0], model.backward - before[1], now - since)
-            before, since = (model.forward, model.backward), now
-            standing -= sum(prediction >= 0 for prediction in found)
-            bar.update(len(decisions))
-            bar.set_postfix_str(_bound(standing, len(log.predictions)))
-
-        PackedSearch(attack, threat, subject, note).run(waiting)
+    bar = tqdm(desc=attack.name, disable=None if progress else True, unit="step", unit_scale=True)
+    search = PackedSearch(attack, threat, subject, note, bar.update)
+    bar.total = len(waiting) * search.most
+    with bar:
+        search.run(waiting)
 
 
 def _bound(standing: int, count: int) -> str:

@@ -59,6 +59,7 @@ class PackedSearch(Generic[S]):
     Args:
         attack, threat, subject: who attacks whom within which bounds.
         report: called with decisions as they fall.
+        tick: called after each step with the rows that it moved, for a display.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class PackedSearch(Generic[S]):
         threat: ThreatModel,
         subject: Subject,
         report: Callable[[Sequence[Decision]], None],
+        tick: Callable[[int], object] = lambda rows: None,
     ) -> None:
-        self.attack, self.threat, self.subject, self.report = attack, threat, subject, report
+        self.attack, self.threat, self.subject, self.report, self.tick = attack, threat, subject, report, tick
         ranking = subject.ranking
         self.targets = min(attack.targets, ranking.shape[1]) if attack.targets else 0
         self.searches = max(self.targets, 1) * attack.restarts
+        self.most = self.searches * attack.budget  # steps of an example that survives
         self.stream = stream_seed(*attack.name.encode()) >> 1
         self.cases: dict[int, _Case] = {}  # of the examples under attack
         self.decided: set[int] = set()
@@ -84,6 +87,7 @@ class PackedSearch(Generic[S]):
         while self._fill(queue):
             assert self.state is not None
             self.state = self.attack.step(self.threat, self.subject.model, self.state)
+            self.tick(len(self.places))
             self._settle()
 
     def _queue(self, waiting: Sequence[int]) -> Iterator[tuple[int, int]]:
