@@ -99,7 +99,7 @@ def _torchscript(path: Path) -> nn.Module:
             network: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise InvalidInput(
-                f"{path} is no TorchScript program ({str(error).split(". ")[0]}); write it with torch.jit.save. For "
+                f"{path} is no TorchScript program ({str(error).split('. ')[0]}); write it with torch.jit.save. For "
                 "weights alone, write a function that makes the network and loads them, and give PATH.py:FUNCTION"
             ) from error
     return Scripted(network, hashlib.sha256(path.read_bytes()).digest())
