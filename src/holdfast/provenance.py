@@ -1,13 +1,18 @@
 """Which software, on which machine, made a result; stored beside every run and every evaluation."""
 
+import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def versions(device: str) -> dict[str, str]:
-    """Versions of what decides the numbers, the device ("cpu", "cuda:0") by name, and Holdfast's commit if it has one."""
+    """Versions of what decides the numbers, the name of the device ("cpu", "cuda:0"), and Holdfast's commit."""
     import torch
 
     found = {name: version(name) for name in ("holdfast", "torch", "numpy")}
@@ -18,6 +23,17 @@ def versions(device: str) -> dict[str, str]:
     if commit := _commit():
         found["commit"] = commit
     return found
+
+
+def fingerprint(model: "nn.Module") -> str:
+    """SHA-256, in hexadecimal, of a model's parameters and buffers with their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _processor() -> str:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import CheckpointError, InvalidInput, MissingExtra
-from holdfast.evaluation.identity import fingerprint
 from holdfast.models import BlackBox, is_blind
 from holdfast.models.foreign import loader
 from holdfast.modes import inference
+from holdfast.provenance import fingerprint
 
 SHAPE, CLASSES = (2, 6, 6), 5  # of the fixtures in the first conftest.py
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import InvalidInput
-from holdfast.evaluation.identity import fingerprint
 from holdfast.models import is_blind
 from holdfast.models.blackbox import onnx as read
 from holdfast.models.foreign import loader
+from holdfast.provenance import fingerprint
 
 onnx = pytest.importorskip("onnx", reason="onnx, which writes the files, is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

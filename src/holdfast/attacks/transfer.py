@@ -1,17 +1,16 @@
 """Transfer: adversaries found on a surrogate model, tried on the victim (Papernot et al. 2016, arXiv:1605.07277)."""
 
-import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 
 from holdfast import modes
 from holdfast.attacks.base import Attack, State, run
 from holdfast.attacks.whole import Whole
 from holdfast.errors import InvalidInput
+from holdfast.provenance import fingerprint
 from holdfast.threat import ThreatModel
 from holdfast.typing import Classifier, Images
 
@@ -79,12 +78,3 @@ class Transfer(Whole):
         with nullcontext() if module is None else modes.inference(module):
             found: State = run(self.attack, threat, self.surrogate, state.x, state.y, state.noise, target)
         return found.x_adv
-
-
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256, in hexadecimal, of a model's parameters and buffers with their names."""
-    digest = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -106,28 +106,17 @@ def evaluate(
                 _attack(attack, threat, subject, log, shards.costs(group.rank), shown, progress and group.first)
         group.wait()
         if group.first:
-            verdicts = shards.verdicts()
-            drawn = _curves(threat, subject, verdicts) if with_curves and not is_blind(model) else None
-            found += findings.after(verdicts, protocol.attacks, drawn, threat, len(images.classes), recorded_clean)
-            seconds, passes = shards.total()
-            evaluation = Evaluation(
-                model=name,
-                run=run,
-                data=results.Data(images.name, split, len(images), images.fingerprint, images.classes),
-                threat=results.Threat(threat.norm, threat.eps, threat.eps_text, threat.low, threat.high),
-                protocol=results.Protocol(protocol.name, protocol.version),
-                attacks={attack.name: repr(attack) for attack in protocol.attacks},
-                seed=seed,
-                verdicts=verdicts,
-                curves=(drawn.eps, drawn.steps) if drawn else (),
-                findings=tuple(found),
-                checks=preflight.CHECKS + findings.checks(protocol.attacks, drawn, recorded_clean),
-                gallery=shown.gallery(examples) if gallery else None,
-                seconds=seconds,
-                passes=passes,
-                versions=versions(str(group.device)),
-                command=command,
-            )
+            told = {
+                "model": name,
+                "run": run,
+                "data": results.Data(images.name, split, len(images), images.fingerprint, images.classes),
+                "seed": seed,
+                "gallery": shown.gallery(examples) if gallery else None,
+                "versions": versions(str(group.device)),
+                "command": command,
+            }
+            with_curves = with_curves and not is_blind(model)
+            evaluation = _conclude(told, shards, subject, threat, protocol, found, with_curves, recorded_clean)
             if folder is not None:
                 evaluation.save(folder)
     group.wait()
@@ -142,6 +131,40 @@ def _device_of(model: nn.Module) -> torch.device:
 def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, own: Sequence[int]) -> None:
     new = [example for example in own if example not in log.predictions]
     log.record_clean(new, images.labels[new].numpy(), clean.prediction[new].numpy())
+
+
+def _conclude(
+    told: dict[str, Any],
+    shards: Shards,
+    subject: Subject,
+    threat: ThreatModel,
+    protocol: Protocol,
+    found: Sequence[results.Finding],
+    with_curves: bool,
+    recorded_clean: float | None,
+) -> Evaluation:
+    """Join the verdicts of all processes, draw the curves, and look at what was found.
+
+    Args:
+        told: the fields that only describe the evaluation.
+        found: what the checks before the attacks have found.
+    """
+    verdicts, attacks = shards.verdicts(), protocol.attacks
+    drawn = _curves(threat, subject, verdicts) if with_curves else None
+    classes = len(subject.examples.images.classes)
+    seconds, passes = shards.total()
+    return Evaluation(
+        threat=results.Threat(threat.norm, threat.eps, threat.eps_text, threat.low, threat.high),
+        protocol=results.Protocol(protocol.name, protocol.version),
+        attacks={attack.name: repr(attack) for attack in attacks},
+        verdicts=verdicts,
+        curves=(drawn.eps, drawn.steps) if drawn else (),
+        findings=(*found, *findings.after(verdicts, attacks, drawn, threat, classes, recorded_clean)),
+        checks=preflight.CHECKS + findings.checks(attacks, drawn, recorded_clean),
+        seconds=seconds,
+        passes=passes,
+        **told,
+    )
 
 
 def _curves(threat: ThreatModel, subject: Subject, verdicts: results.Verdicts) -> Curves:
