@@ -62,14 +62,16 @@ def autoattack(threat: ThreatModel) -> Protocol:
     """AutoAttack (Croce and Hein, ICML 2020 and 2021): APGD-CE, targeted APGD, targeted FAB and Square.
 
     Attacks, their order and their numbers are those of version="standard" in the authors' code as it has been since
-    September 2021 (auto-attack a392200; the same in pyautoattack 0.2.0). In L1 that is 5 restarts of APGD-CE and 5
-    targets of APGD-T. How each attack differs from theirs is told where it is defined; benchmarks/autoattack_parity.md
-    compares the verdicts. With few classes K the targets are the K - 1 others, and with K < 4 the DLR losses take
-    the logits that there are (see `holdfast.losses`), where the authors' code stops.
+    September 2021 (auto-attack a392200; the same in pyautoattack 0.2.0); in L1 that is 5 restarts of APGD-CE and 5
+    targets of APGD-T. How each attack differs from theirs is told where it is defined (FAB does most, and has another
+    `backward` outside Linf); benchmarks/autoattack_parity.md compares the verdicts. With few classes K the targets are
+    the K - 1 others, and with K < 4 the DLR losses take the logits that there are (see `holdfast.losses`), where the
+    authors' code stops.
     """
     restarts, targets = (5, 5) if isinstance(threat, L1) else (1, 9)
     ascents = _apgd(threat, restarts=restarts), _apgd(threat, TargetedDLR(), target_classes=targets)
-    return Protocol("autoattack", "standard-2021.09", (*ascents, FAB(), Square()))
+    boundary = FAB(backward=0.9 if isinstance(threat, Linf) else 0.7)
+    return Protocol("autoattack", "standard-2021.09", (*ascents, boundary, Square()))
 
 
 def autoattack_rand(threat: ThreatModel) -> Protocol:
