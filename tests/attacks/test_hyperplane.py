@@ -1,5 +1,7 @@
 """The projection onto a hyperplane in the box against linear programming and a slow reference."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,17 @@ def test_a_box_of_another_size() -> None:
     small = nearest_change(L2(0.5), x, normal, rise)
     large = nearest_change(L2(0.5, low=-3.0, high=5.0), 8.0 * x - 3.0, normal, 8.0 * rise)
     torch.testing.assert_close(large, 8.0 * small, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.norm)
+def test_a_box_without_end(threat: ThreatModel) -> None:
+    x, normal, rise = cases(7, 12)
+    open_box = type(threat)(threat.eps, low=-math.inf, high=math.inf)
+    change = nearest_change(open_box, x, normal, rise)
+    # Hoelder: the least norm is |rise| over the dual norm of the normal.
+    dual = torch.linalg.vector_norm(normal, {"Linf": 1, "L2": 2, "L1": math.inf}[threat.norm], dim=1)
+    torch.testing.assert_close(threat.distance(x, x + change), rise.abs() / dual, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close((normal * change).sum(dim=1), rise, atol=1e-5, rtol=1e-4)
 
 
 def test_other_norms_are_refused() -> None:

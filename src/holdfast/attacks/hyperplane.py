@@ -37,7 +37,8 @@ def nearest_change(threat: ThreatModel, x: Images, normal: Images, rise: PerExam
     flat, need = flat / scale, (rise[:, None] / scale).clamp_(-_HUGE, _HUGE)
     direction = (flat * need).sign_()
     # high - x where the coordinate goes up, x - low where it goes down.
-    middle, half = (threat.low + threat.high) / 2.0, (threat.high - threat.low) / 2.0
+    low, high = max(threat.low, -_HUGE), min(threat.high, _HUGE)
+    middle, half = (low + high) / 2.0, (high - low) / 2.0
     room = (middle - x.flatten(1)).mul_(direction).add_(half).clamp_(min=0.0)
     worth, need = flat.abs_(), need.abs()
     if isinstance(threat, L1):
@@ -63,13 +64,12 @@ def _common_level(worth: Tensor, room: Tensor, need: Tensor, pace: Tensor | None
     """
     slope = worth if pace is None else worth * pace
     gain = worth * room
-    most = gain.sum(dim=1, keepdim=True)
     level = (need / slope.sum(dim=1, keepdim=True).clamp_(min=_TINY)).clamp_(max=_HUGE)
-    free = torch.empty_like(room)
+    used_up = torch.empty_like(room)
     for _ in range(room.shape[1]):
-        torch.gt(room, level if pace is None else level * pace, out=free)
-        spent = most - torch.linalg.vecdot(free, gain)[:, None]
-        left = torch.linalg.vecdot(free, slope)[:, None].clamp_(min=_TINY)
+        torch.ge(level if pace is None else level * pace, room, out=used_up)
+        spent = torch.linalg.vecdot(used_up, gain)[:, None]
+        left = torch.linalg.vecdot(1.0 - used_up, slope)[:, None].clamp_(min=_TINY)
         higher = torch.maximum(level, ((need - spent) / left).clamp_(max=_HUGE))
         if torch.equal(higher, level):
             break
