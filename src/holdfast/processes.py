@@ -1,9 +1,12 @@
 """One process, or several that torchrun started, which train or measure one model together."""
 
 import atexit
+import gc
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -88,8 +91,30 @@ def processes(device: str | torch.device | None = None) -> Processes:
             dist.init_process_group("nccl", device_id=chosen)
         else:
             dist.init_process_group("gloo")
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return Processes(dist.get_rank(), dist.get_world_size(), chosen)
+
+
+def finish(status: int) -> NoReturn:
+    """End this process with an exit status; of several that torchrun started, at once and past torch's own threads.
+
+    Their destruction at the interpreter's end now and then aborts a process whose work is done and on disk.
+    """
+    if dist.is_available() and dist.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _leave() -> None:
+    """Leave the process group, whose threads must be gone before the interpreter is.
+
+    DDP's modules are parts of reference cycles and hold the group: without a collection it lives on, and gloo now and
+    then aborts the process at its end ("terminate called without an active exception").
+    """
+    gc.collect()
+    dist.destroy_process_group()
 
 
 def _device(device: str | torch.device | None) -> torch.device:
