@@ -34,7 +34,7 @@ def test_a_linear_boundary_is_met_at_its_nearest_point(threat: ThreatModel) -> N
     """The first move overshoots by 5 %; further ones, from in between, come nearer."""
     x, w, bound = problem()
     model = two_classes(lambda z: z @ w - bound)
-    least = threat.distance(x, x + nearest_change(threat, x, w.expand_as(x), bound - x @ w))
+    _, least = nearest_change(threat, x, w.expand_as(x), bound - x @ w)
     target = torch.ones(12, dtype=torch.int64)
     wide = type(threat)(1.0) if isinstance(threat, Linf) else type(threat)(10.0)
     found = run(FAB(steps=30), wide, model, x, 1 - target, NOISE, target)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from holdfast.attacks.base import Attack, State, evaluate, opening, rows
+from holdfast.attacks.base import Attack, Evaluated, State, evaluate, opening, rows
 from holdfast.attacks.criteria import Criterion, TargetedMargin
 from holdfast.attacks.hyperplane import check_norm, nearest_change
 from holdfast.attacks.initial import Initial, Zero
@@ -91,28 +91,24 @@ class FAB(Attack[FABState]):
         distance = threat.distance(x, point)
         nearer = at.wrong & (distance < state.nearest)
         counts = nearer & (distance <= threat.eps)
-        base = x.lerp(point, rows(torch.where(at.wrong, self.backward, 1.0).to(x.dtype), x))
         return replace(
             state,
-            point=self._move(threat, x, point, base, at.value, at.gradient),
+            point=self._move(threat, x, point, at),
             x_adv=torch.where(rows(counts, point), point, state.x_adv),
             nearest=torch.where(nearer, distance, state.nearest),
             success=state.success | counts,
             iteration=state.iteration + 1,
         )
 
-    def _move(
-        self, threat: ThreatModel, x: Images, point: Images, base: Images, value: PerExample, gradient: Images
-    ) -> Images:
-        """From `base` to the hyperplane that the linearisation at `point` has for the boundary, and a little across."""
-
-        def change(start: Images) -> Images:
-            rise = (gradient * (point - start)).flatten(1).sum(dim=1) - value
-            return nearest_change(threat, start, gradient, rise)
-
-        from_base, from_x = change(base), change(x)
-        origin = torch.zeros_like(x)
-        near, far = (threat.distance(origin, d).clamp(min=1e-8) for d in (from_base, from_x))
-        weight = rows((near / (near + far)).clamp(max=self.bias), x)
-        moved = (base + self.overshoot * from_base).lerp(x + self.overshoot * from_x, weight)
-        return moved.clamp_(threat.low, threat.high)
+    def _move(self, threat: ThreatModel, x: Images, point: Images, at: Evaluated) -> Images:
+        """To the hyperplane that the linearisation at `point` has for the boundary, and a little across."""
+        share = torch.where(at.wrong, self.backward, 1.0).to(x.dtype)
+        base = x.lerp(point, rows(share, x))
+        # What the linearised z_target - z_y has to rise by, from x and from the base between x and the point.
+        from_x = torch.linalg.vecdot(at.gradient.flatten(1), (point - x).flatten(1))
+        to_plane, near = nearest_change(threat, base, at.gradient, (1.0 - share) * from_x - at.value)
+        to_plane_from_x, far = nearest_change(threat, x, at.gradient, from_x - at.value)
+        near, far = near.clamp_(min=1e-8), far.clamp_(min=1e-8)
+        weight = rows((near / (near + far)).clamp_(max=self.bias), x)
+        moved = to_plane.mul_(self.overshoot).add_(base)
+        return moved.lerp_(to_plane_from_x.mul_(self.overshoot).add_(x), weight).clamp_(threat.low, threat.high)

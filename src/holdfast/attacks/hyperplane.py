@@ -17,8 +17,8 @@ from holdfast.typing import Images, PerExample
 _TINY, _HUGE = 1e-18, 1e18
 
 
-def nearest_change(threat: ThreatModel, x: Images, normal: Images, rise: PerExample) -> Images:
-    """The change d of least norm with <normal, d> = rise and x + d in the box; eps plays no part.
+def nearest_change(threat: ThreatModel, x: Images, normal: Images, rise: PerExample) -> tuple[Images, PerExample]:
+    """The change d of least norm with <normal, d> = rise and x + d in the box, and that norm; eps plays no part.
 
     Where the box is too small for that, d goes to the corner that comes nearest. Coordinates whose normal is 0 stay.
 
@@ -43,9 +43,14 @@ def nearest_change(threat: ThreatModel, x: Images, normal: Images, rise: PerExam
     worth, need = flat.abs_(), need.abs()
     if isinstance(threat, L1):
         size = _most_worth_first(worth, room, need)
+        norm = size.sum(dim=1)
+    elif isinstance(threat, L2):
+        size = _common_level(worth, room, need, worth)
+        norm = torch.linalg.vecdot(size, size).sqrt_()
     else:
-        size = _common_level(worth, room, need, worth if isinstance(threat, L2) else None)
-    return size.mul_(direction).reshape(x.shape)
+        size = _common_level(worth, room, need, None)
+        norm = size.amax(dim=1)
+    return size.mul_(direction).reshape(x.shape), norm
 
 
 def check_norm(threat: ThreatModel) -> None:
@@ -65,11 +70,12 @@ def _common_level(worth: Tensor, room: Tensor, need: Tensor, pace: Tensor | None
     slope = worth if pace is None else worth * pace
     gain = worth * room
     level = (need / slope.sum(dim=1, keepdim=True).clamp_(min=_TINY)).clamp_(max=_HUGE)
-    used_up = torch.empty_like(room)
+    # Written into again and again: fresh memory of this size costs a CPU more than the comparison.
+    mask, size = torch.empty_like(room), torch.empty_like(room)
     for _ in range(room.shape[1]):
-        torch.ge(level if pace is None else level * pace, room, out=used_up)
-        spent = torch.linalg.vecdot(used_up, gain)[:, None]
-        left = torch.linalg.vecdot(1.0 - used_up, slope)[:, None].clamp_(min=_TINY)
+        size = level if pace is None else torch.mul(level, pace, out=size)
+        spent = torch.linalg.vecdot(torch.ge(size, room, out=mask), gain)[:, None]
+        left = torch.linalg.vecdot(torch.lt(size, room, out=mask), slope)[:, None].clamp_(min=_TINY)
         higher = torch.maximum(level, ((need - spent) / left).clamp_(max=_HUGE))
         if torch.equal(higher, level):
             break
