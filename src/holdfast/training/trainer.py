@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NoReturn
 
+from torch import Tensor
+
 from holdfast.data import EpochLoader, FileSet, ImageSet, StreamingLoader
 from holdfast.errors import InvalidInput, TrainingDiverged
 from holdfast.methods import Progress
@@ -19,6 +21,7 @@ from holdfast.training.objective import parts
 from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD
 from holdfast.training.validation import Validation
 from holdfast.training.watch import Watch
+from holdfast.typing import Images, Labels
 
 READ_EVERY = 20  # steps between two looks at the losses: each look waits for the device
 READ_FIRST = 3  # the step after which a new run is looked at first, so that it soon says how long it will take
@@ -67,18 +70,22 @@ class Trainer:
         for epoch in range(self.step // self.per_epoch, self.recipe.epochs):
             self.journal.begin_epoch(epoch, self.step % self.per_epoch)
             for x, y, index in self.loader.batches(epoch, start=self.step % self.per_epoch):
-                threat, progress = self.prepare_step(epoch)
-                for part in parts(x, y, index, self.recipe.accumulate):
-                    with self.processes.gathering(self.objective, part.last):
-                        loss = self.objective(part, threat, progress)  # the inner search is in here
-                        loss.value.backward()
-                    self.meter.add(self.step, part.share, loss.parts)
-                self.step += 1
-                self.learner.update(self.step)
-                self.after_step(epoch)
+                self.take_step(epoch, x, y, index)
             if self.after_epoch(epoch):
                 return
         self.journal.end("finished", self.step)
+
+    def take_step(self, epoch: int, x: Images, y: Labels, index: Tensor) -> None:
+        """One optimizer step on a batch of the loader."""
+        threat, progress = self.prepare_step(epoch)
+        for part in parts(x, y, index, self.recipe.accumulate):
+            with self.processes.gathering(self.objective, part.last):
+                loss = self.objective(part, threat, progress)  # the inner search is in here
+                loss.value.backward()
+            self.meter.add(self.step, part.share, loss.parts)
+        self.step += 1
+        self.learner.update(self.step)
+        self.after_step(epoch)
 
     def prepare_step(self, epoch: int) -> tuple[ThreatModel, Progress]:
         """Set the learning rate, clear the gradients; the threat model and the progress of the step.
