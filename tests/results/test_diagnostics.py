@@ -64,7 +64,7 @@ def test_a_folder_gives_the_diagnostics_back(diagnostics: Diagnostics, tmp_path:
 
 
 def test_foreign_truncated_and_newer_files_are_refused(diagnostics: Diagnostics, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no diagnostics"):
+    with pytest.raises(CheckpointError, match="no diagnosis"):
         Diagnostics.load(tmp_path)
     diagnostics.save(tmp_path)
     path = tmp_path / "diagnostics.json"
@@ -74,7 +74,7 @@ def test_foreign_truncated_and_newer_files_are_refused(diagnostics: Diagnostics,
         Diagnostics.load(tmp_path)
     record = json.loads(whole)
     for changed, told in [
-        ({"schema": "holdfast.evaluation"}, "no record of diagnostics"),
+        ({"schema": "holdfast.evaluation"}, "no diagnosis"),
         ({**record, "version": 2}, "version 2 of the format, this Holdfast reads 1"),
         ({k: v for k, v in record.items() if k != "threat"}, "lacks or misstates a field: 'threat'"),
         ({**record, "linearity": {"gamma": [1.0], "linear": [1.0, 2.0], "attack": "PGD"}}, "contradicts itself"),

@@ -1,6 +1,5 @@
 """Diagnostics as diagnostics.json: columns are lists, nan is null."""
 
-import json
 from dataclasses import fields, is_dataclass
 from math import isnan
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from holdfast.errors import CheckpointError, InvalidInput
-from holdfast.files import write_atomically
 from holdfast.results.diagnostics import Alignment, Compactness, Diagnostics, Divergence, Linearity, Surface
 from holdfast.results.evaluation import Data, Threat
+from holdfast.results.record import Format
 from holdfast.results.shifts import Shift, Shifts
 
 NAME = "diagnostics.json"
-SCHEMA = "holdfast.diagnostics"
-VERSION = 1
+FORMAT = Format("holdfast.diagnostics", version=1, what="diagnosis", again="run the diagnostics again")
 COLUMNS: dict[str, Any] = {
     "linearity": Linearity,
     "surface": Surface,
@@ -36,14 +34,13 @@ DERIVED = {
 
 def save(diagnostics: Diagnostics, folder: Path) -> None:
     """Write diagnostics.json; see `Diagnostics.save`."""
-    record = {"schema": SCHEMA, "version": VERSION, **_plain(diagnostics)}
-    write_atomically(folder / NAME, json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    FORMAT.write(folder / NAME, _plain(diagnostics))
 
 
 def load(folder: Path) -> Diagnostics:
     """Read diagnostics.json; see `Diagnostics.load`."""
     path = folder / NAME
-    record = _read(path)
+    record = FORMAT.read(path)
     try:
         return Diagnostics(**{name: _part(name, record[name]) for name in (f.name for f in fields(Diagnostics))})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -84,20 +81,3 @@ def _part(name: str, value: Any) -> Any:
     if name == "data":
         return Data(**{**value, "classes": tuple(value["classes"])})
     return Threat(**value) if name == "threat" else value
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"there are no diagnostics at {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is truncated or no JSON ({error}); run the diagnostics again") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} is no record of diagnostics of Holdfast's")
-    if record.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {record.get('version')} of the format, this Holdfast reads {VERSION}: "
-            "use the Holdfast that wrote it, or run the diagnostics again"
-        )
-    return record

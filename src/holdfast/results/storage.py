@@ -4,7 +4,6 @@ evaluation.json is written last and holds the checksums of the other two, so tha
 pass for one, whenever the writing was interrupted.
 """
 
-import json
 from dataclasses import asdict
 from hashlib import sha256
 from io import BytesIO
@@ -18,10 +17,10 @@ from holdfast.errors import CheckpointError, InvalidInput
 from holdfast.files import write_atomically
 from holdfast.results.evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Threat
 from holdfast.results.rates import Rate
+from holdfast.results.record import Format
 from holdfast.results.table import from_parquet, to_parquet
 
-SCHEMA = "holdfast.evaluation"
-VERSION = 1
+FORMAT = Format("holdfast.evaluation", version=1, what="evaluation", again="evaluate again")
 PLAIN = ("model", "run", "attacks", "seed", "checks", "seconds", "versions", "command")
 
 
@@ -33,16 +32,14 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     for name, content in parts.items():
         write_atomically(folder / name, content)
     checksums = {name: sha256(content).hexdigest() for name, content in parts.items()}
-    record = {"schema": SCHEMA, "version": VERSION, **_record(evaluation), "files": checksums}
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / "evaluation.json", text.encode() + b"\n")
+    FORMAT.write(folder / "evaluation.json", {**_record(evaluation), "files": checksums}, indent=2)
     if evaluation.gallery is None:
         (folder / "gallery.npz").unlink(missing_ok=True)
 
 
 def load(folder: Path) -> Evaluation:
     """Read the folder; see `Evaluation.load`."""
-    record = _read_record(folder / "evaluation.json")
+    record = FORMAT.read(folder / "evaluation.json")
     try:
         parts = {name: _read_part(folder / name, checksum) for name, checksum in record["files"].items()}
         return Evaluation(
@@ -100,25 +97,6 @@ def _rate(rate: Rate | None) -> dict[str, Any] | None:
         return None
     low, high = rate.interval()
     return {"value": rate.value, "low": low, "high": high, "count": rate.count, "n": rate.n}
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(
-            f"there is no evaluation in {path.parent}: {path.name}: {error.strerror or error}"
-        ) from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is truncated or no JSON ({error}); evaluate again") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} is not an evaluation of Holdfast's")
-    if record.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {record.get('version')} of the format, this Holdfast reads {VERSION}: "
-            "use the Holdfast that wrote it, or evaluate again"
-        )
-    return record
 
 
 def _read_part(path: Path, checksum: str) -> bytes:
