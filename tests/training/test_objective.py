@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.methods import Batch, Loss, Method, Progress
+from holdfast.methods import Batch, Loss, Method, Progress, Task
 from holdfast.models import MLP
 from holdfast.noise import Noise
 from holdfast.processes import Processes
@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 class Drawing(Method):
     """Its loss is a learned number; it logs a number of each kind of randomness."""
 
-    def init(self, model: nn.Module, classes: int) -> nn.Module:
-        return nn.Linear(classes, 1)
+    def init(self, model: nn.Module, task: Task) -> nn.Module:
+        return nn.Linear(task.classes, 1)
 
     @property
     def passes(self) -> float:
@@ -46,7 +46,7 @@ class Drawing(Method):
 
 
 def drawn(recipe: Recipe, epoch: int = 0, step: int = 0, rank: int = 0, number: int = 0) -> dict[str, float]:
-    learner = Learner(recipe, (1, 8, 8), 10, 10, Processes(0, 1, CPU))
+    learner = Learner(recipe, Task(10, 6, 6, (1, 8, 8)), 10, Processes(0, 1, CPU))
     objective = Objective(recipe, learner.model, learner.objective.state, CPU, rank)
     x, y, index = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6), torch.arange(6)
     part = list(parts(x, y, index, 2))[number]
@@ -86,7 +86,7 @@ def test_parts_are_the_batch(rows: int, count: int, sizes: list[int]) -> None:
 
 def test_a_methods_own_parameters_learn_too(tiny: Make) -> None:
     recipe = tiny(method=Drawing(), model=MLP(), optimizer=SGD(lr=0.1))
-    learner = Learner(recipe, (1, 8, 8), 10, 10, Processes(0, 1, CPU))
+    learner = Learner(recipe, Task(10, 6, 6, (1, 8, 8)), 10, Processes(0, 1, CPU))
     before = {name: value.clone() for name, value in learner.objective.state.named_parameters()}
     (part,) = parts(torch.rand(6, 1, 8, 8), torch.arange(6), torch.arange(6), 1)
     learner.objective(part, Linf(0.1), Progress(0.0, 0, 0, 10)).value.backward()
@@ -96,6 +96,6 @@ def test_a_methods_own_parameters_learn_too(tiny: Make) -> None:
 
 def test_learning_rates_follow_the_schedule_in_every_group(tiny: Make) -> None:
     recipe = tiny(model=MLP(), optimizer=SGD(lr=0.2, decay_everything=False))
-    learner = Learner(recipe, (1, 8, 8), 10, 10, Processes(0, 1, CPU))
+    learner = Learner(recipe, Task(10, 6, 6, (1, 8, 8)), 10, Processes(0, 1, CPU))
     assert learner.set_rate(0.2) == pytest.approx(0.1)  # one-cycle: half way to its peak at 0.4
     assert [group["lr"] for group in learner.optimizer.param_groups] == pytest.approx([0.1, 0.1])

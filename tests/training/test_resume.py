@@ -15,7 +15,7 @@ from torch import nn
 from holdfast.data import HorizontalFlip, RandomCrop, Tensors
 from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.losses import cross_entropy
-from holdfast.methods import ATLAS, Batch, Loss, Method, Progress
+from holdfast.methods import ATLAS, Batch, Loss, Method, Progress, Task
 from holdfast.methods.base import accuracy, mean
 from holdfast.models import PreActResNet18, UserModel, WideResNet
 from holdfast.noise import Noise
@@ -45,8 +45,8 @@ def outcome(run: Run) -> tuple[Any, ...]:
 class LearnedSmoothing(Method):
     """A method with memory that learns: a bias a class, beside the model's logits; it also draws at random."""
 
-    def init(self, model: nn.Module, classes: int) -> nn.Module:
-        return nn.Linear(1, classes)
+    def init(self, model: nn.Module, task: Task) -> nn.Module:
+        return nn.Linear(1, task.classes)
 
     @property
     def passes(self) -> float:

@@ -2,7 +2,7 @@
 
 from holdfast.errors import unknown
 from holdfast.methods.atlas import ATLAS
-from holdfast.methods.base import Batch, Loss, Method, Progress
+from holdfast.methods.base import Batch, Loss, Method, Progress, Task
 from holdfast.methods.fgsm import FGSMAT
 from holdfast.methods.fgsm_rs import FGSMRSAT
 from holdfast.methods.n_fgsm import NFGSMAT
@@ -50,6 +50,7 @@ __all__ = [
     "Method",
     "Natural",
     "Progress",
+    "Task",
     "WorstPoint",
     "method",
 ]

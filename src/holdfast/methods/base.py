@@ -1,8 +1,9 @@
 """What a training method is: a frozen value of hyper-parameters with a loss.
 
 `loss` is a pure function of its arguments and returns a value; optimizer, device, schedule and the warm-up of eps
-belong to the trainer. A method with memory (a learned label distribution, a persistent perturbation) keeps it in the
-module that `init` makes, which the trainer saves in the checkpoint.
+belong to the trainer. A method with memory keeps it in the module that `init` makes, which the trainer saves in the
+checkpoint: as parameters what the optimizer learns (a label distribution), as buffers what the method itself moves (a
+radius for each example, a perturbation that outlives its batch).
 """
 
 from abc import ABC, abstractmethod
@@ -30,11 +31,36 @@ class Batch:
         x: [B, ...] inputs in the threat model's box.
         y: [B] int64 labels.
         index: [B] int64 positions in the training set.
+        place: [B] int64 rows in the step's whole batch, of which this may be the part of one process, or a part of
+            that; None for 0 to B - 1.
     """
 
     x: Images
     y: Labels
     index: Tensor
+    place: Tensor | None = None
+
+    @property
+    def places(self) -> Tensor:
+        """[B] int64 rows in the step's whole batch."""
+        return torch.arange(len(self.y), device=self.y.device) if self.place is None else self.place
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method's own state may depend on besides the model.
+
+    Attributes:
+        classes: number of logits.
+        examples: size of the training set; `Batch.index` lies below it.
+        batch_size: examples of a step's whole batch; `Batch.places` lie below it.
+        shape: of one example.
+    """
+
+    classes: int
+    examples: int
+    batch_size: int
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -72,9 +98,20 @@ class Loss:
 class Method(ABC):
     """A way to train: hyper-parameters and a loss."""
 
-    def init(self, model: nn.Module, classes: int) -> nn.Module | None:
-        """Make the method's own state, or None where it has none. It is saved and restored with the model."""
+    def init(self, model: nn.Module, task: Task) -> nn.Module | None:
+        """Make the method's own state, or None where it has none. It is saved and restored with the model.
+
+        Parameters move by the optimizer. Buffers move in `loss` or while its value is differentiated, as BatchNorm's
+        do; each entry belongs to an example or to a row of the batch, so that of several processes one moves it (an
+        entry that several move is averaged).
+        """
         return None
+
+    @property
+    def replays(self) -> int:
+        """Optimizer steps in a row on each batch. All see the same inputs and the same noise; a method that wants other
+        noise in each folds `progress.step` into it."""
+        return 1
 
     @abstractmethod
     def loss(
@@ -92,7 +129,7 @@ class Method(ABC):
             model: inputs to logits, in train mode; inner searches put it in another mode through `search`.
             batch: the step's examples.
             threat: the threat model of this step, with eps already warmed up.
-            state: what `init` made.
+            state: what `init` made; its buffers may move.
             progress: how far the training is.
             noise: the step's random numbers, one stream for each example.
         """
@@ -100,7 +137,7 @@ class Method(ABC):
     @property
     @abstractmethod
     def passes(self) -> float:
-        """Forward and backward passes of the whole batch in one step; a forward pass alone counts 1/3."""
+        """Forward and backward passes of the whole batch in one optimizer step; a forward pass alone counts 1/3."""
 
 
 def search(

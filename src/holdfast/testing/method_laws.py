@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from holdfast.methods import Batch, Loss, Method, Progress
+from holdfast.methods import Batch, Loss, Method, Progress, Task
 from holdfast.noise import Noise
 from holdfast.testing.laws import Laws
 from holdfast.testing.subjects import CLASSES, Meter, RowExact, batch_norm_network, inputs, metered
@@ -14,6 +14,7 @@ from holdfast.threat import L2, Linf, ThreatModel
 from holdfast.typing import Images
 
 COUNT = 8
+FIRST = 100  # the least of the examples' positions in the training set
 THREATS = (Linf(0.1), L2(0.6))
 LATE = Progress(fraction=0.75, epoch=3, step=75, steps=100)
 
@@ -45,6 +46,7 @@ def check_method(
             trial.check_purity()
             trial.check_value()
             trial.check_warm_up()
+            trial.check_memory()
         _Trial(method, threat, plain, shape, leaves_ball).check_order()
 
 
@@ -58,7 +60,7 @@ class _Trial:
         self.laws = Laws(f"{type(method).__name__} under {threat} on {kind}")
         self.method, self.threat, self.leaves_ball = method, threat, leaves_ball
         self.model = model
-        self.batch = Batch(inputs(threat, COUNT, shape), torch.arange(COUNT) % CLASSES, torch.arange(COUNT) + 100)
+        self.batch = Batch(inputs(threat, COUNT, shape), torch.arange(COUNT) % CLASSES, torch.arange(COUNT) + FIRST)
         self.noise = Noise.of(37, self.batch.index)
 
     def loss(
@@ -68,11 +70,16 @@ class _Trial:
         progress: Progress = LATE,
         batch: Batch | None = None,
         noise: Noise | None = None,
+        state: nn.Module | None = None,
     ) -> Loss:
         batch, noise = batch or self.batch, noise or self.noise
-        with torch.random.fork_rng(devices=[]):
-            state = self.method.init(model, CLASSES)
+        state = self.state(model) if state is None else state
         return self.method.loss(model, batch, threat or self.threat, state, progress, noise)
+
+    def state(self, model: nn.Module) -> nn.Module | None:
+        task = Task(CLASSES, FIRST + COUNT, COUNT, tuple(self.batch.x.shape[1:]))
+        with torch.random.fork_rng(devices=[]):
+            return self.method.init(model, task)
 
     def fresh(self) -> nn.Module:
         model = copy.deepcopy(self.model).train()
@@ -146,6 +153,20 @@ class _Trial:
         with self.laws.model_rests(busy, buffers=False):
             accumulated = self.loss(busy).value
         self.laws.equal(accumulated, value, "gradients that wait in .grad change nothing")
+
+    def check_memory(self) -> None:
+        """All that a method remembers is in its state's state_dict, which is what a checkpoint holds."""
+        model = self.fresh()
+        state = self.state(model)
+        if state is None:
+            return
+        for turn in range(2):
+            torch.autograd.backward(self.loss(model, state=state).value)
+            restored = self.state(model)
+            assert restored is not None
+            restored.load_state_dict(state.state_dict())
+            values = [self.loss(self.fresh(), state=one).value for one in (state, restored)]
+            self.laws.equal(values[1], values[0], f"a state that was saved after {turn + 1} steps goes on as it would")
 
     def check_order(self) -> None:
         """The loss belongs to the set of examples, not to their order."""

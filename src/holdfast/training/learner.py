@@ -5,10 +5,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from holdfast.methods import Task
 from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.training.averaging import Average
 from holdfast.training.generator import seeded
+from holdfast.training.memory import Memory
 from holdfast.training.objective import Objective
 
 _STREAM = 0x696E6974  # keeps a method's initial state apart from everything else that the seed decides
@@ -24,22 +26,23 @@ class Learner:
 
     Args:
         recipe: what to train.
-        shape: of one example.
-        classes: number of logits.
+        task: the data.
         steps: of the whole training.
         processes: who trains.
     """
 
-    def __init__(self, recipe: Recipe, shape: tuple[int, ...], classes: int, steps: int, processes: Processes) -> None:
+    def __init__(self, recipe: Recipe, task: Task, steps: int, processes: Processes) -> None:
+        self._processes = processes
         device = processes.device
-        self.model = recipe.model.build(shape, classes, recipe.seed).to(device)
+        self.model = recipe.model.build(task.shape, task.classes, recipe.seed).to(device)
         if recipe.channels_last:
             # torch's stubs do not know this argument.
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with seeded(device, recipe.seed, _STREAM):
-            state = recipe.method.init(self.model, classes)
+            state = recipe.method.init(self.model, task)
         self._state = None if state is None else state.to(device)
         bare = Objective(recipe, self.model, self._state, device, processes.rank)
+        self._memory = Memory(self._state, processes)
         self.optimizer = recipe.optimizer.build(bare)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._schedule = recipe.schedule
@@ -66,6 +69,7 @@ class Learner:
     def update(self, step: int) -> None:
         """Step number `step` (from 1) with the gradients at hand."""
         self.optimizer.step()
+        self._memory.share()
         if self._average:
             self._average.update(step)
 
@@ -82,5 +86,6 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self._state:
             self._state.load_state_dict(state["method"])
+            self._memory = Memory(self._state, self._processes)
         if self._average:
             self._average.load_state_dict(state["average"])

@@ -32,11 +32,13 @@ class Part:
     last: bool
 
 
-def parts(x: Tensor, y: Tensor, index: Tensor, count: int) -> Iterator[Part]:
-    """Cut a batch into at most `count` parts of (nearly) equal size."""
-    pieces = list(zip(x.chunk(count), y.chunk(count), index.chunk(count), strict=True))
-    for number, (images, labels, position) in enumerate(pieces):
-        yield Part(Batch(images, labels, position), len(labels) / len(y), number, number == len(pieces) - 1)
+def parts(x: Tensor, y: Tensor, index: Tensor, count: int, rank: int = 0, world: int = 1) -> Iterator[Part]:
+    """Cut the batch of process `rank` of `world` into at most `count` parts of (nearly) equal size."""
+    # A process takes every world-th row of the step's whole batch (see `Order`).
+    place = torch.arange(rank, len(y) * world, world, device=y.device)
+    pieces = list(zip(*(values.chunk(count) for values in (x, y, index, place)), strict=True))
+    for number, piece in enumerate(pieces):
+        yield Part(Batch(*piece), len(piece[1]) / len(y), number, number == len(pieces) - 1)
 
 
 class Objective(nn.Module):

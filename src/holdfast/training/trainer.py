@@ -7,7 +7,7 @@ from torch import Tensor
 
 from holdfast.data import EpochLoader, FileSet, ImageSet, StreamingLoader
 from holdfast.errors import InvalidInput, TrainingDiverged
-from holdfast.methods import Progress
+from holdfast.methods import Progress, Task
 from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.threat import ThreatModel
@@ -18,6 +18,7 @@ from holdfast.training.keeper import Keeper
 from holdfast.training.learner import Learner
 from holdfast.training.meter import Meter, Row
 from holdfast.training.objective import parts
+from holdfast.training.replays import Replays
 from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD
 from holdfast.training.validation import Validation
 from holdfast.training.watch import Watch
@@ -47,15 +48,16 @@ class Trainer:
         self.recipe, self.processes, self.folder = recipe, processes, folder
         training, held_out = recipe.data.load("train").split_holdout(recipe.holdout, recipe.seed)
         _check(recipe, training.shape)
-        self.loader = _loader(recipe, training, processes)
+        self.loader = Replays(_loader(recipe, training, processes), recipe.method.replays)
         self.per_epoch = self.loader.steps_per_epoch
         self.steps = recipe.epochs * self.per_epoch
-        self.learner = Learner(recipe, training.shape, len(training.classes), self.steps, processes)
+        batch = min(recipe.batch_size, len(training))
+        task = Task(len(training.classes), len(training), batch, training.shape)
+        self.learner = Learner(recipe, task, self.steps, processes)
         self.objective = self.learner.objective
         self.validation = Validation(recipe, held_out.load() if isinstance(held_out, FileSet) else held_out, processes)
         self.watch = Watch()
         self.meter = Meter(processes)
-        batch = min(recipe.batch_size, len(training))
         self.journal = Journal(processes, recipe.epochs, self.per_epoch, batch, progress)
         self.record = record.make(
             recipe, training, held_out, self.learner.parameters, processes.device, processes.world
@@ -78,7 +80,7 @@ class Trainer:
     def take_step(self, epoch: int, x: Images, y: Labels, index: Tensor) -> None:
         """One optimizer step on a batch of the loader."""
         threat, progress = self.prepare_step(epoch)
-        for part in parts(x, y, index, self.recipe.accumulate):
+        for part in parts(x, y, index, self.recipe.accumulate, self.processes.rank, self.processes.world):
             with self.processes.gathering(self.objective, part.last):
                 loss = self.objective(part, threat, progress)  # the inner search is in here
                 loss.value.backward()
