@@ -30,7 +30,7 @@ Capture = pytest.CaptureFixture[str]
         ("train atlas --data digits --set method.betta=3", "unknown field of method (ATLAS) 'betta'"),
         ("train atlas --data digits --set optimizer.lr", "write FIELD=VALUE"),
         ("train atlas --data digits --epochs ten", "epochs is 'ten', but it is a whole number"),
-        ("train atlas --data digits --epochs 0", "epochs is 0, but it is at least 1"),
+        ("train atlas --data digits --epochs 0", "epochs is 0, but a training sees images"),
         ("train atlas --data digits --eps 8", "write 8/255"),
         ("train atlas --data digits --eps a", "threat.eps is 'a', but it is a number"),
         ("train atlas --data digits --norm l2", "--norm l2 needs --eps"),

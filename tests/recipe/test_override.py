@@ -40,6 +40,7 @@ def field(value: Any, path: str) -> Any:
     ("text", "expected"),
     [
         ("epochs=7", 7),
+        ("epochs=2.5", 2.5),
         ("optimizer.lr=0.1", 0.1),
         ("optimizer.lr=1e-2", 0.01),
         ("optimizer.lr=1", 1.0),
@@ -126,8 +127,8 @@ def test_another_network_keeps_the_statistics_of_the_data(tmp_path: Path) -> Non
         ("method.inner.stepz=3", r"unknown field of method\.inner \(FGSMRS\) 'stepz'; did you mean 'steps'"),
         ("epoch=3", r"unknown field of the recipe 'epoch'; did you mean 'epochs'"),
         ("sources=x", r"unknown field of the recipe 'sources'"),
-        ("epochs=ten", r"epochs is 'ten', but it is a whole number, e\.g\. epochs=3"),
-        ("epochs=2.5", r"epochs is '2\.5', but it is a whole number"),
+        ("epochs=ten", r"epochs is 'ten', but it is a whole number or a number, e\.g\. epochs=3"),
+        ("batch_size=2.5", r"batch_size is '2\.5', but it is a whole number"),
         ("optimizer.lr=fast", r"optimizer\.lr is 'fast', but it is a number, e\.g\. optimizer\.lr=0\.2"),
         ("optimizer.lr=1/0", r"optimizer\.lr is '1/0', but it is a number"),
         ("optimizer.lr=nan", r"optimizer\.lr is 'nan', but it is a number"),

@@ -19,8 +19,8 @@ def test_a_terminal_gets_a_bar_within_the_epoch(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    display = Display(True, epochs=3, steps=4)
-    display.begin(1, 2)
+    display = Display(True, epochs=3)
+    display.begin(1, 2, 4)
     display.step()
     display.show({"loss": 0.5, "adversary_accuracy": 0.25}, 61.0)
     display.step()
@@ -35,8 +35,8 @@ def test_a_terminal_gets_a_bar_within_the_epoch(
 
 @pytest.mark.parametrize("on", [True, False])
 def test_elsewhere_there_are_lines_only(on: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    display = Display(on, epochs=3, steps=4)
-    display.begin(0, 0)
+    display = Display(on, epochs=3)
+    display.begin(0, 0, 4)
     display.step()
     display.say("hello")
     display.end()

@@ -26,7 +26,7 @@ from holdfast.training import train as train_aloud
 
 Make = Callable[..., Recipe]
 Kill = Callable[..., None]
-TIMES = {"seconds", "seconds_left", "validation_seconds", "examples_per_second"}
+TIMES = {"seconds", "seconds_left", "training_seconds", "cpu_seconds", "validation_seconds", "examples_per_second"}
 
 
 def train(recipe: Recipe, out: Path, device: str = "cpu", **options: Any) -> Run:

@@ -180,3 +180,22 @@ def test_tells_a_person_how_it_goes(tmp_path: Path, tiny: Make, capsys: pytest.C
     assert lines[2].startswith("epoch 1/2  loss ")
     assert lines[3].startswith("epoch 2/2  loss ")
     assert lines[3].endswith("0 s left")
+
+
+def test_the_last_epoch_may_be_a_part_of_one(tmp_path: Path, tiny: Make) -> None:
+    """2.4 epochs of 5 steps: the schedule ends in step 12, whose epoch is validated and kept like any other."""
+    run = train(tiny(epochs=2.4), tmp_path / "run")
+    epochs = events(run, "epoch")
+    assert [(epoch["epoch"], epoch["step"]) for epoch in epochs] == [(0, 5), (1, 10), (2, 12)]
+    assert epochs[-1]["lr"] == pytest.approx(5e-3 * 0.5 / 12 / 0.6)
+    assert run.last["step"] == 12
+    assert run.outcome == "finished"
+    before = (run.folder / "metrics.jsonl").read_text()
+    again = train(tiny(epochs=2.4), run.folder, resume=True)
+    assert len((again.folder / "metrics.jsonl").read_text().splitlines()) == len(before.splitlines())
+
+
+def test_the_clock_of_the_steps_leaves_validation_out(tmp_path: Path, tiny: Make) -> None:
+    last = events(train(tiny(), tmp_path / "run"), "epoch")[-1]
+    assert 0 < last["training_seconds"] < last["seconds"] - last["validation_seconds"]
+    assert 0 < last["cpu_seconds"] <= 1.5 * last["training_seconds"] + 0.1

@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
     common.add_argument("--model", help="the network (see below)")
     common.add_argument("--eps", help="radius of the threat model, e.g. 8/255 or 0.3; images lie in [0, 1]")
     common.add_argument("--norm", help="Linf, L2 or L1; needs --eps, because no radius suits two norms")
-    common.add_argument("--epochs", help="passes over the training images; schedules stretch with it")
+    common.add_argument("--epochs", help="passes over the training images, e.g. 30 or 2.5; schedules stretch with it")
     common.add_argument("--batch-size", help="images in one optimizer step, over all processes")
     common.add_argument("--seed", help="of weights, order, augmentation and attacks")
     common.add_argument("--precision", help="float32, or bfloat16 for the passes")

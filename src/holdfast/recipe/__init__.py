@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, get_args
 
 from holdfast.attacks import PGD
@@ -42,8 +43,9 @@ class Recipe:
 
     Args:
         method, threat, data, model: what is trained, against whom, on what.
-        optimizer, schedule, epochs, batch_size: how; `batch_size` is the global batch of one optimizer step, over all
-            processes and accumulated parts.
+        optimizer, schedule, batch_size: how; `batch_size` is the global batch of one optimizer step, over all processes
+            and accumulated parts.
+        epochs: passes over the training images, a whole number or not; schedules and ramps are shares of it.
         augment: applied in this order to every training batch, on the device.
         eps_warmup: share of the training over which the threat's eps rises linearly from 0.
         ema: average of the weights to evaluate and keep, or None.
@@ -64,7 +66,7 @@ class Recipe:
     model: Architecture
     optimizer: Optimizer
     schedule: Schedule
-    epochs: int
+    epochs: int | float
     batch_size: int
     augment: tuple[Augment, ...] = ()
     eps_warmup: float = 0.0
@@ -79,9 +81,11 @@ class Recipe:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
+        for name in ("batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, but it is at least 1")
+        if not 0.0 < self.epochs < inf:
+            raise InvalidInput(f"epochs is {self.epochs}, but a training sees images: give a number above 0, e.g. 2.5")
         if self.batch_size % self.accumulate:
             raise InvalidInput(
                 f"batch_size {self.batch_size} cannot be computed in {self.accumulate} equal parts; "
@@ -92,6 +96,10 @@ class Recipe:
         for name, choices in (("precision", get_args(Precision)), ("on_collapse", get_args(OnCollapse))):
             if getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
+
+    def steps(self, per_epoch: int) -> int:
+        """Optimizer steps of the whole training, at least 1, where an epoch has `per_epoch` of them."""
+        return max(1, round(self.epochs * per_epoch))
 
 
 __all__ = [

@@ -12,13 +12,11 @@ class Display:
     Args:
         on: False for silence (processes other than the first, tests).
         epochs: of the training.
-        steps: of an epoch.
     """
 
-    def __init__(self, on: bool, epochs: int, steps: int) -> None:
+    def __init__(self, on: bool, epochs: int) -> None:
         self._on = on
         self._epochs = epochs
-        self._steps = steps
         self._bar: tqdm[None] | None = None
 
     def say(self, text: str) -> None:
@@ -27,11 +25,11 @@ class Display:
             tqdm.write(text, file=sys.stderr)
             sys.stderr.flush()
 
-    def begin(self, epoch: int, step: int) -> None:
-        """Open the bar of an epoch at one of its steps."""
+    def begin(self, epoch: int, step: int, steps: int) -> None:
+        """Open the bar of an epoch of so many steps at one of them."""
         if self._on and sys.stderr.isatty():
             self._bar = tqdm(
-                total=self._steps, initial=step, desc=f"epoch {epoch + 1}/{self._epochs}", leave=False, unit="step"
+                total=steps, initial=step, desc=f"epoch {epoch + 1}/{self._epochs}", leave=False, unit="step"
             )
 
     def step(self) -> None:

@@ -1,5 +1,6 @@
 """The training loop, and what happens before it, between its steps and between its epochs."""
 
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -50,7 +51,7 @@ class Trainer:
         _check(recipe, training.shape)
         self.loader = Replays(_loader(recipe, training, processes), recipe.method.replays)
         self.per_epoch = self.loader.steps_per_epoch
-        self.steps = recipe.epochs * self.per_epoch
+        self.steps = recipe.steps(self.per_epoch)
         batch = min(recipe.batch_size, len(training))
         task = Task(len(training.classes), len(training), batch, training.shape)
         self.learner = Learner(recipe, task, self.steps, processes)
@@ -58,7 +59,7 @@ class Trainer:
         self.validation = Validation(recipe, held_out.load() if isinstance(held_out, FileSet) else held_out, processes)
         self.watch = Watch()
         self.meter = Meter(processes)
-        self.journal = Journal(processes, recipe.epochs, self.per_epoch, batch, progress)
+        self.journal = Journal(processes, self.steps, self.per_epoch, batch, progress)
         self.record = record.make(
             recipe, training, held_out, self.learner.parameters, processes.device, processes.world
         )
@@ -69,9 +70,11 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the end, from wherever the run is."""
-        for epoch in range(self.step // self.per_epoch, self.recipe.epochs):
-            self.journal.begin_epoch(epoch, self.step % self.per_epoch)
-            for x, y, index in self.loader.batches(epoch, start=self.step % self.per_epoch):
+        while self.step < self.steps:
+            epoch, start = divmod(self.step, self.per_epoch)
+            self.journal.begin_epoch(epoch, start)
+            # The last epoch may be a part of one.
+            for x, y, index in islice(self.loader.batches(epoch, start), self.steps - self.step):
                 self.take_step(epoch, x, y, index)
             if self.after_epoch(epoch):
                 return
@@ -107,7 +110,8 @@ class Trainer:
         """Every few steps read the losses, and when it is time write a checkpoint."""
         self.journal.display.step()
         done = self.step % self.per_epoch
-        if done and (done % READ_EVERY == 0 or self.step == READ_FIRST):
+        # The last steps of an epoch are read, and saved, after it.
+        if done and self.step < self.steps and (done % READ_EVERY == 0 or self.step == READ_FIRST):
             self.read_losses(epoch)
             if self.keeper.due(epoch_ends=False):
                 self.save_checkpoint()
@@ -221,7 +225,7 @@ class Trainer:
         return (
             f"{type(recipe.method).__name__} against {recipe.threat}, {recipe.method.passes:g} passes a step, "
             f"on {device}: {recipe.model.label} of {self.learner.parameters:,} parameters, {recipe.data.name}, "
-            f"{recipe.epochs} epochs of {self.per_epoch} steps of {recipe.batch_size} images{start}"
+            f"{recipe.epochs:g} epochs of {self.per_epoch} steps of {recipe.batch_size} images{start}"
         )
 
 
