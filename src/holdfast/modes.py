@@ -1,10 +1,22 @@
 """The only place that touches train and eval flags."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from holdfast.typing import Classifier
+
+# Who answers inner searches of a model in its place, if anybody: (model, whether by batch statistics) -> classifier.
+Replacement = Callable[[nn.Module, bool], Classifier | None]
+_replacement: ContextVar[Replacement | None] = ContextVar("replacement", default=None)
+
+
+def rest(model: nn.Module) -> None:
+    """Put every module of `model` in eval mode for good."""
+    model.eval()
 
 
 @contextmanager
@@ -20,25 +32,55 @@ def inference(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def searching(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
+def searching(model: nn.Module, batch_statistics: bool) -> Iterator[Classifier]:
     """The modes of an inner search: eval everywhere, so that dropout is off and running statistics rest.
 
     With `batch_statistics` the BatchNorm layers that are in train mode normalise by the batch at hand instead, as
     methods do whose reference code attacks in train mode, but without moving their running averages (the reference
     codes move them in every attack pass; this is the one deviation that all our methods share). Layers that the caller
     froze in eval mode keep their running statistics.
+
+    Yields:
+        Whom to ask in the search: the model, or what gives the same logits by cheaper passes (see `replacing`).
+        Gradients are meant for its input; those of the parameters it may lack.
     """
-    normalising = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    replacement = _replacement.get()
+    asked = replacement(model, batch_statistics) if replacement else None
+    normalising = [layer for layer in _norms(model) if _moves(layer)] if batch_statistics else []
     with inference(model):
-        if not batch_statistics:
-            yield
-            return
         try:
             for layer in normalising:
                 # With track_running_stats off, a layer in train mode neither reads nor moves its buffers.
                 layer.track_running_stats = False
                 layer.training = True
-            yield
+            yield model if asked is None else asked
         finally:
             for layer in normalising:
                 layer.track_running_stats = True
+
+
+@contextmanager
+def replacing(replacement: Replacement) -> Iterator[None]:
+    """Within this block searches ask whom `replacement` names; where it names nobody, the model itself."""
+    token = _replacement.set(replacement)
+    try:
+        yield
+    finally:
+        _replacement.reset(token)
+
+
+def normalise_alike(copy: nn.Module, model: nn.Module) -> None:
+    """Have the BatchNorm layers of a resting copy normalise as a search by batch statistics of `model` would."""
+    for mine, layer in zip(_norms(copy), _norms(model), strict=True):
+        by_batch = _moves(layer)
+        mine.training = by_batch
+        mine.track_running_stats = layer.track_running_stats and not by_batch
+
+
+def _norms(model: nn.Module) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def _moves(layer: _BatchNorm) -> bool:
+    """The layer's running statistics follow the batches."""
+    return layer.training and layer.track_running_stats
