@@ -35,15 +35,14 @@ class Fold:
     def refresh(self) -> None:
         """Take the model's present weights and statistics."""
         norm, weight = self.norm, self.convolution.weight
-        assert norm.running_mean is not None and norm.running_var is not None
-        assert self.folded.bias is not None
-        scale = (norm.running_var + norm.eps).rsqrt_()
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        scale = (variance + norm.eps).rsqrt_()
         if norm.weight is not None:
             scale.mul_(norm.weight)
-        shift = -norm.running_mean if self.convolution.bias is None else self.convolution.bias - norm.running_mean
+        shift = -mean if self.convolution.bias is None else self.convolution.bias - mean
         shift = shift * scale if norm.bias is None else torch.addcmul(norm.bias, shift, scale)
         self.folded.weight.copy_(weight * scale.reshape(-1, *[1] * (weight.dim() - 1)))
-        self.folded.bias.copy_(shift)
+        self.folded.get_parameter("bias").copy_(shift)
 
 
 def fold(copy: nn.Module, model: nn.Module) -> list[Fold]:
@@ -61,7 +60,7 @@ def fold(copy: nn.Module, model: nn.Module) -> list[Fold]:
         folded, gone = copies[convolution], copies[norm]
         assert isinstance(folded, _ConvNd)
         folded.weight = nn.Parameter(torch.empty_like(folded.weight), requires_grad=False)
-        folded.bias = nn.Parameter(torch.empty_like(folded.weight[:, 0].flatten(1)[:, 0]), requires_grad=False)
+        folded.bias = nn.Parameter(folded.weight.new_empty(folded.out_channels), requires_grad=False)
         # In place, so that whoever holds the layer (a list, say) holds an identity.
         gone.__class__ = nn.Identity
         folds.append(Fold(folded, layers[convolution], layers[norm]))
