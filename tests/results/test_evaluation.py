@@ -56,8 +56,8 @@ def test_foreign_and_newer_records_are_refused(evaluation: Evaluation, tmp_path:
     path = tmp_path / "evaluation.json"
     record = json.loads(path.read_text())
     for changed, told in [
-        ([], "not an evaluation"),
-        ({"schema": "mlflow"}, "not an evaluation"),
+        ([], "no evaluation of"),
+        ({"schema": "mlflow"}, "no evaluation of"),
         ({**record, "version": 2}, "version 2 of the format, this Holdfast reads 1"),
         ({k: v for k, v in record.items() if k != "threat"}, "threat"),
         ({**record, "threat": {"norm": "Linf"}}, "eps"),
