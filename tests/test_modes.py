@@ -94,3 +94,19 @@ def test_cumulative_averages_and_batch_counters_rest(images: Tensor) -> None:
     assert layer.num_batches_tracked == 0
     layer(images)
     assert layer.num_batches_tracked == 1
+
+
+def test_a_replacement_is_asked_in_searches_of_its_model_alone(bn_cnn: nn.Module, mixed: nn.Module) -> None:
+    def zeros(x: Tensor) -> Tensor:
+        return torch.zeros(len(x), 5)
+
+    with modes.replacing(lambda model, batch_statistics: zeros if model is mixed and batch_statistics else None):
+        with modes.searching(mixed, True) as asked:
+            assert asked is zeros
+            assert not mixed.training
+        with modes.searching(mixed, False) as asked:
+            assert asked is mixed
+        with modes.searching(bn_cnn, True) as asked:
+            assert asked is bn_cnn
+    with modes.searching(mixed, True) as asked:
+        assert asked is mixed

@@ -77,9 +77,9 @@ class ATLAS(Method):
         x, y = batch.x, batch.y
         local = self.local_component
         radius = 0.0 if local is None else local.radius(threat, progress)
-        with modes.searching(model, self.batch_statistics):
-            x_adv = run(self.inner, threat, model, x, y, noise).x_adv
-            point = x_adv if local is None else local.point(threat, model, x, y, x_adv, radius)
+        with modes.searching(model, self.batch_statistics) as asked:
+            x_adv = run(self.inner, threat, asked, x, y, noise).x_adv
+            point = x_adv if local is None else local.point(threat, asked, x, y, x_adv, radius)
 
         if self.global_component is None:
             attacked = losses.precise(model(point))

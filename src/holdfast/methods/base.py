@@ -1,7 +1,8 @@
 """What a training method is: a frozen value of hyper-parameters with a loss.
 
 `loss` is a pure function of its arguments and returns a value; optimizer, device, schedule and the warm-up of eps
-belong to the trainer. A method with memory keeps it in the module that `init` makes, which the trainer saves in the
+belong to the trainer. An inner search asks what `modes.searching` yields, not the model itself (`search` below does all
+of that): the trainer may put cheaper passes in its place. A method with memory keeps it in the module that `init` makes, which the trainer saves in the
 checkpoint: as parameters what the optimizer learns (a label distribution), as buffers what the method itself moves (a
 radius for each example, a perturbation that outlives its batch).
 """
@@ -149,8 +150,8 @@ def search(
     batch_statistics: bool,
 ) -> Images:
     """Run a method's inner search and return its adversaries, detached; see `modes.searching` for the model's mode."""
-    with modes.searching(model, batch_statistics):
-        return run(attack, threat, model, batch.x, batch.y, noise).x_adv
+    with modes.searching(model, batch_statistics) as asked:
+        return run(attack, threat, asked, batch.x, batch.y, noise).x_adv
 
 
 def accuracy(logits: Logits, y: Labels) -> Tensor:

@@ -48,11 +48,11 @@ class TRADES(Method):
         progress: Progress,
         noise: Noise,
     ) -> Loss:
-        with modes.searching(model, self.batch_statistics):
+        with modes.searching(model, self.batch_statistics) as asked:
             with torch.no_grad():
-                reference = losses.precise(model(batch.x))
+                reference = losses.precise(asked(batch.x))
             inner = replace(self.inner, criterion=Divergence(reference))
-            x_adv = run(inner, threat, model, batch.x, batch.y, noise).x_adv
+            x_adv = run(inner, threat, asked, batch.x, batch.y, noise).x_adv
         clean, adversarial = paired_logits(model, batch.x, x_adv, together=False)
         natural, robust = mean(losses.cross_entropy(clean, batch.y)), mean(losses.kl(clean, adversarial))
         return Loss(
