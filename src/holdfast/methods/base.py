@@ -2,9 +2,9 @@
 
 `loss` is a pure function of its arguments and returns a value; optimizer, device, schedule and the warm-up of eps
 belong to the trainer. An inner search asks what `modes.searching` yields, not the model itself (`search` below does all
-of that): the trainer may put cheaper passes in its place. A method with memory keeps it in the module that `init` makes, which the trainer saves in the
-checkpoint: as parameters what the optimizer learns (a label distribution), as buffers what the method itself moves (a
-radius for each example, a perturbation that outlives its batch).
+of that): the trainer may put cheaper passes in its place. A method with memory keeps it in the module that `init`
+makes, which the trainer saves in the checkpoint: as parameters what the optimizer learns (a label distribution), as
+buffers what the method itself moves (a radius for each example, a perturbation that outlives its batch).
 """
 
 from abc import ABC, abstractmethod
