@@ -5,6 +5,7 @@ from holdfast.methods.atlas import ATLAS
 from holdfast.methods.base import Batch, Loss, Method, Progress, Task
 from holdfast.methods.fgsm import FGSMAT
 from holdfast.methods.fgsm_rs import FGSMRSAT
+from holdfast.methods.mart import MART
 from holdfast.methods.n_fgsm import NFGSMAT
 from holdfast.methods.natural import Natural
 from holdfast.methods.pgd_at import PGDAT
@@ -18,6 +19,7 @@ METHODS: dict[str, type[Method]] = {
     "n_fgsm": NFGSMAT,
     "pgd_at": PGDAT,
     "trades": TRADES,
+    "mart": MART,
     "atlas": ATLAS,
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "ATLAS",
     "FGSMAT",
     "FGSMRSAT",
+    "MART",
     "METHODS",
     "NFGSMAT",
     "PGDAT",

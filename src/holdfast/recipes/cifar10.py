@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from holdfast.attacks import FGSM, FGSMRS, NFGSM, PGD, Gaussian, Uniform
 from holdfast.data import HorizontalFlip, RandomCrop, source
-from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
+from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
 from holdfast.models import PreActResNet18, WideResNet
 from holdfast.recipe import SGD, OneCycle, Recipe, Step
 from holdfast.recipes import citations
@@ -98,6 +98,17 @@ def trades() -> Recipe:
     )
 
 
+def mart() -> Recipe:
+    return replace(
+        trades(),
+        method=MART(beta=6.0, inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001))),  # 0.007
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=7e-4),
+        schedule=Step(milestones=(74 / 90, 89 / 90), drop=0.1),  # before epochs 75 and 90, counted from 1
+        epochs=90,
+        sources=cited(f"{citations.MART}, train_wideresnet.py"),
+    )
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -105,5 +116,6 @@ RECIPES = {
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
     "trades": trades,
+    "mart": mart,
     "atlas": atlas,
 }

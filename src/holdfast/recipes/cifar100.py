@@ -66,6 +66,11 @@ def trades() -> Recipe:
     )
 
 
+def mart() -> Recipe:
+    sources = cited(f"ours: as on CIFAR-10 in {citations.MART}, train_wideresnet.py")
+    return replace(cifar10.mart(), data=source("cifar100"), sources=sources)
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -73,5 +78,6 @@ RECIPES = {
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
     "trades": trades,
+    "mart": mart,
     "atlas": atlas,
 }

@@ -7,7 +7,7 @@ test images, 3 seeds); at the 0.3 of MNIST nothing stands on so few pixels. A tr
 from dataclasses import replace
 
 from holdfast.data import Digits
-from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, NFGSMAT, PGDAT, TRADES, Natural
+from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, Natural
 from holdfast.models import WongCNN
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.recipes import citations
@@ -52,6 +52,10 @@ def trades() -> Recipe:
     return replace(natural(), method=TRADES())
 
 
+def mart() -> Recipe:
+    return replace(natural(), method=MART())
+
+
 def atlas() -> Recipe:
     return replace(natural(), method=ATLAS())
 
@@ -63,5 +67,6 @@ RECIPES = {
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
     "trades": trades,
+    "mart": mart,
     "atlas": atlas,
 }

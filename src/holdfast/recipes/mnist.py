@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from holdfast.attacks import FGSMRS, PGD, Gaussian, Uniform
 from holdfast.data import source
-from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
+from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
 from holdfast.models import MadryCNN, TradesCNN, WongCNN
 from holdfast.recipe import SGD, Adam, Constant, OneCycle, Recipe, Step
 from holdfast.recipes import citations
@@ -90,6 +90,13 @@ def trades() -> Recipe:
     )
 
 
+def mart() -> Recipe:
+    like_trades = f"ours, in the setting of {citations.TRADES}, train_trades_mnist.py"
+    inner = PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))
+    sources = cited(like_trades, {"method": f"{citations.MART}, its CIFAR-10", "method.inner": like_trades})
+    return replace(trades(), method=MART(beta=6.0, inner=inner), sources=sources)
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -97,5 +104,6 @@ RECIPES = {
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
     "trades": trades,
+    "mart": mart,
     "atlas": atlas,
 }
