@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -65,6 +65,10 @@ class ThreatModel(ABC):
 
     norm: ClassVar[str]
 
+    if TYPE_CHECKING:  # what type checkers are told: text is accepted, and a number is what `eps` then holds
+
+        def __init__(self, eps: float | str, low: float = 0.0, high: float = 1.0) -> None: ...
+
     def __post_init__(self) -> None:
         eps = parse_eps(self.eps)
         object.__setattr__(self, "eps", eps)
@@ -113,7 +117,6 @@ class ThreatModel(ABC):
         """The direction of norm 1 along which a linear function with this gradient grows fastest (0 for 0)."""
 
 
-@dataclass(frozen=True)
 class Linf(ThreatModel):
     """Every coordinate may change by at most eps."""
 
@@ -143,7 +146,6 @@ class Linf(ThreatModel):
         return gradient.sign()
 
 
-@dataclass(frozen=True)
 class L2(ThreatModel):
     """The Euclidean length of the change is at most eps."""
 
@@ -188,7 +190,6 @@ class L2(ThreatModel):
         return (flat / length.clamp(min=1e-12)).reshape(gradient.shape)
 
 
-@dataclass(frozen=True)
 class L1(ThreatModel):
     """The sum of absolute changes is at most eps."""
 

@@ -18,7 +18,7 @@ _WONG = f"{citations.WONG}, CIFAR10/train_fgsm.py"
 def fgsm_rs() -> Recipe:
     return Recipe(
         method=FGSMRSAT(inner=FGSMRS(step_size=10 / 8)),
-        threat=Linf(8 / 255),
+        threat=Linf("8/255"),
         data=source("cifar10"),
         model=PreActResNet18(mean=_MEAN, std=_STD),
         optimizer=SGD(lr=0.2, momentum=0.9, weight_decay=5e-4),
@@ -67,7 +67,7 @@ def atlas() -> Recipe:
 def pgd_at() -> Recipe:
     return Recipe(
         method=PGDAT(inner=PGD(steps=10, step_size=2 / 8)),
-        threat=Linf(8 / 255),
+        threat=Linf("8/255"),
         data=source("cifar10"),
         model=PreActResNet18(mean=_MEAN, std=_STD),
         optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=5e-4),

@@ -54,7 +54,7 @@ def natural() -> Recipe:
 def trades() -> Recipe:
     return Recipe(
         method=TRADES(beta=6.0, inner=PGD(steps=10, step_size=2 / 8, initial=Gaussian(0.001))),
-        threat=Linf(8 / 255),
+        threat=Linf("8/255"),
         data=source("cifar100"),
         model=WideResNet(depth=34, widen=10),
         optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=5e-4),
