@@ -36,7 +36,7 @@ def _without(logits: Logits, y: Labels) -> Logits:
 
 
 def margin(logits: Logits, y: Labels) -> PerExample:
-    """z_y - max_{j != y} z_j: positive exactly where the example is classified rightly (ties count as wrong)."""
+    """z_y - max_{j != y} z_j: positive where y is predicted, negative where not, 0 at a tie, which argmax decides."""
     return _true(logits, y) - _without(logits, y).amax(dim=1)
 
 

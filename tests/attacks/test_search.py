@@ -1,14 +1,34 @@
 """What drives a search: states that can be cut and joined, one question a step, results without a graph."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from holdfast import losses
-from holdfast.attacks import APGD, DLR, FGSM, PGD, CrossEntropy, Divergence, Margin, Query, State, TargetedDLR, run
+from holdfast.attacks import (
+    APGD,
+    DLR,
+    FAB,
+    FGSM,
+    FMN,
+    PGD,
+    Attack,
+    CrossEntropy,
+    Divergence,
+    Margin,
+    Query,
+    Square,
+    State,
+    TargetedDLR,
+    run,
+)
 from holdfast.attacks.base import evaluate
+from holdfast.errors import InvalidInput
+from holdfast.evaluation.examples import Counted
+from holdfast.evaluation.judge import judge
 from holdfast.noise import Noise
 from holdfast.threat import L1, L2, Linf, ThreatModel
 
@@ -115,3 +135,32 @@ def test_empty_batches_end_empty(linear: nn.Module, images: Tensor, labels: Tens
     for attack in (PGD(steps=2), APGD(steps=2)):
         found = run(attack, L2(0.1), linear, images[:0], labels[:0], replace(NOISE, keys=NOISE.keys[:0]))
         assert found.x_adv.shape == (0, 2, 6, 6)
+
+
+@pytest.mark.parametrize("cut", ["the graph ends", "another graph"])
+def test_a_model_that_passes_no_gradient_is_refused_in_our_words(
+    cnn: nn.Module, images: Tensor, labels: Tensor, cut: str
+) -> None:
+    def blind(x: Tensor) -> Tensor:
+        return cnn(x.detach()).detach() if cut == "the graph ends" else cnn(x.detach())
+
+    with pytest.raises(InvalidInput, match="no gradient reaches the model's input"):
+        run(PGD(steps=1), Linf(0.1), blind, images, labels, NOISE)
+
+
+@pytest.mark.parametrize(
+    "attack", [PGD(steps=2, early_stop=True), APGD(steps=2), FAB(steps=2), FMN(steps=2), Square(queries=2)], ids=str
+)
+def test_at_a_tie_of_logits_argmax_decides(images: Tensor, attack: Attack[Any]) -> None:
+    """All logits tie everywhere, so every margin is 0: the label that argmax gives is safe, every other is broken."""
+
+    def undecided(x: Tensor) -> Tensor:
+        return 0.0 * x.flatten(1).sum(dim=1, keepdim=True).expand(-1, 5)
+
+    predicted = int(undecided(images[:1]).argmax())
+    for label, broken in ((predicted, False), ((predicted + 1) % 5, True)):
+        y = torch.full((12,), label)
+        target = torch.full((12,), (label + 1) % 5) if attack.targets else None
+        found = run(attack, Linf(0.1), undecided, images, y, NOISE, target)
+        judged = judge(Counted(undecided), Linf(0.1), attack.name, images, y, found.x_adv)  # type: ignore[arg-type]
+        assert judged.broken.tolist() == found.success.tolist() == [broken] * 12

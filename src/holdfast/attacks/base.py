@@ -148,13 +148,22 @@ def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated
     """Ask the model once at `state.point` for logits and the criterion's gradient.
 
     `autograd.grad` towards the input alone: parameters get no gradient, neither computed nor stored. The sum over rows
-    gives per-example gradients as long as the model treats its rows separately.
+    gives per-example gradients as long as the model treats its rows separately. Whether a row is `wrong` is for argmax
+    to say, as for the evaluator's judge: at a tie of logits a margin of 0 is no success.
+
+    Raises:
+        InvalidInput: the graph of the logits does not contain the input.
     """
     with torch.enable_grad():
         point = state.point.detach().requires_grad_()
         logits = losses.precise(model(point))
         value = criterion(logits, Query(state.x, state.y, state.target, point))
-        (gradient,) = torch.autograd.grad(value.sum(), point)
+        gradient = torch.autograd.grad(value.sum(), point, allow_unused=True)[0] if value.requires_grad else None
+    if gradient is None:
+        raise InvalidInput(
+            "no gradient reaches the model's input (is there a torch.no_grad, a detach or a round-trip through numpy in "
+            "it?); attack it with Square, SPSA or Transfer, or measure it by holdfast.evaluate, which says so and goes on"
+        )
     logits = logits.detach()
     return Evaluated(logits, value.detach(), gradient, logits.argmax(dim=1) != state.y)
 

@@ -21,6 +21,9 @@ class Judgement(NamedTuple):
 def judge(model: Counted, threat: ThreatModel, attack: str, x: Images, y: Labels, x_adv: Images) -> Judgement:
     """Predict the candidates in float32 and measure their distance; no attack's own claim is recorded.
 
+    One rule everywhere, on clean inputs as under attack: the prediction is argmax of the logits, also where the two
+    greatest tie (torch then takes one of them), and an example is broken where that is not its label.
+
     Raises:
         ThreatModelViolation: a candidate is not in S(x), or not finite.
     """
