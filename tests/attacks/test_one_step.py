@@ -66,6 +66,10 @@ def test_n_fgsm_leaves_the_ball_but_not_the_box(linear: nn.Module, interior: Ten
     assert wide.min() >= 0
     assert wide.max() <= 1
     assert ((wide == 0) | (wide == 1)).float().mean() > 0.4
+    # The noise is no wider than the box, and the whole ball of twice eps would be.
+    start = NFGSM().start(Linf(0.8), interior, labels, noise).point
+    assert start.min() >= 0
+    assert start.max() <= 1
 
 
 def test_in_l2_the_step_has_length_eps(linear: nn.Module, interior: Tensor, labels: Tensor) -> None:

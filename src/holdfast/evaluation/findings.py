@@ -148,8 +148,8 @@ def _one_step(drawn: Curves) -> Finding | None:
         Severity.ALARM,
         "One step is far weaker than many: catastrophic overfitting",
         f"Of {drawn.steps.n} examples {one} stay right under FGSM, {many} under {drawn.steps.attack}.",
-        "The model has learned to mislead one-step attacks. Train with n_fgsm, with a smaller step size, with several "
-        "steps, or go back to the checkpoint before the fall.",
+        "The model has learned to mislead one-step attacks. Train with several steps, with a smaller step size, with "
+        "more noise before the step (n_fgsm), or go back to the checkpoint before the fall.",
     )
 
 

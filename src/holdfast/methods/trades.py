@@ -19,7 +19,9 @@ class TRADES(Method):
 
     Gradients flow through both arguments of the divergence. The clean logits that the search compares with are computed
     once, without a graph, where the reference code recomputes them in every step: the same values at less cost. In the
-    outer loss the clean logits serve both terms, where the reference code makes a second forward pass.
+    outer loss the clean logits serve both terms, where the reference code makes a second forward pass. In L2 the
+    reference code takes unit steps of 2 eps / k and clips to the box before it scales into the ball; here the search is
+    PGD as in Linf, with the exact projection (theirs is near `inner.step_size=0.2` at 10 steps).
 
     Args:
         beta: weight of the robust term, 1/lambda of the paper: 6 on CIFAR-10, 1 on MNIST.

@@ -18,7 +18,7 @@ FALL = 0.2
 HOLDS = 0.02  # a smaller change of the accuracy at the training adversary is noise
 
 REMEDIES = (
-    "method n_fgsm (noise of twice eps, no clipping), a smaller step of the training attack "
+    "more noise before the step (method n_fgsm, if it is another one), a smaller step of the training attack "
     "(--set method.inner.step_size=0.5), a multi-step method (pgd_at, trades), a gradient alignment penalty, "
     "or a smaller learning rate"
 )
