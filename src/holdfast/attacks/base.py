@@ -161,8 +161,8 @@ def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated
         gradient = torch.autograd.grad(value.sum(), point, allow_unused=True)[0] if value.requires_grad else None
     if gradient is None:
         raise InvalidInput(
-            "no gradient reaches the model's input (is there a torch.no_grad, a detach or a round-trip through numpy in "
-            "it?); attack it with Square, SPSA or Transfer, or measure it by holdfast.evaluate, which says so and goes on"
+            "no gradient reaches the model's input (look for torch.no_grad, detach or numpy in it); attack it with "
+            "Square, SPSA or Transfer, or measure it by holdfast.evaluate, which says so and goes on"
         )
     logits = logits.detach()
     return Evaluated(logits, value.detach(), gradient, logits.argmax(dim=1) != state.y)

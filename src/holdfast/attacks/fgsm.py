@@ -45,8 +45,8 @@ class NFGSM(PGD):
     """Noise and FGSM (de Jorge et al., NeurIPS 2022, arXiv:2202.01181, N-FGSM 0a9e4f0).
 
     A uniform start in a ball of twice eps and one step of eps, clipped to the box but not to the ball: the result may
-    lie up to three eps away, so it trains a model and never evaluates one. Deviation: in Linf the noise is no wider than
-    the box: above eps 0.5 on images in [0, 1] fewer points end on the box than under the paper's.
+    lie up to three eps away, so it trains a model and never evaluates one. Deviation: in Linf the noise is no wider
+    than the box, so that above eps 0.5 on images in [0, 1] fewer points end on the box than in the paper.
     """
 
     steps: int = 1
