@@ -1,10 +1,10 @@
-"""The only place that touches train and eval flags."""
+"""The only place that touches train and eval flags, and that lends a model other tensors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from holdfast.typing import Classifier
@@ -84,3 +84,24 @@ def _norms(model: nn.Module) -> list[_BatchNorm]:
 def _moves(layer: _BatchNorm) -> bool:
     """The layer's running statistics follow the batches."""
     return layer.training and layer.track_running_stats
+
+
+@contextmanager
+def substituted(model: nn.Module, tensors: Mapping[Tensor, Tensor]) -> Iterator[None]:
+    """Let other tensors stand for parameters and buffers of `model`, each under every name that it has.
+
+    The model's own tensors are not written to, so that they come back with their bits whatever happens; a graph that is
+    built meanwhile goes on to hold the stand-ins, and leads to what these were made of.
+    """
+    others = {id(own): other for own, other in tensors.items()}
+    stores = [store for module in model.modules() for store in (module._parameters, module._buffers)]
+    places = [
+        (store, name, own) for store in stores for name, own in store.items() if own is not None and id(own) in others
+    ]
+    try:
+        for store, name, own in places:
+            store[name] = others[id(own)]  # type: ignore[assignment]
+        yield
+    finally:
+        for store, name, own in places:
+            store[name] = own  # type: ignore[assignment]

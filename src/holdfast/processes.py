@@ -95,6 +95,13 @@ def processes(device: str | torch.device | None = None) -> Processes:
     return Processes(dist.get_rank(), dist.get_world_size(), chosen)
 
 
+def summed(values: Tensor) -> Tensor:
+    """Add a tensor over all processes of this run, in place, where no `Processes` is at hand; every one must call."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
 def finish(status: int) -> NoReturn:
     """End this process with an exit status; of several that torchrun started, at once and past torch's own threads.
 

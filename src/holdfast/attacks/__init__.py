@@ -23,6 +23,7 @@ from holdfast.attacks.multi_targeted import MultiTargeted
 from holdfast.attacks.pgd import PGD
 from holdfast.attacks.spsa import SPSA
 from holdfast.attacks.square import Square
+from holdfast.attacks.tape import Tape
 from holdfast.attacks.transfer import Transfer
 from holdfast.attacks.whole import Whole
 
@@ -54,6 +55,7 @@ __all__ = [
     "Square",
     "State",
     "Steepest",
+    "Tape",
     "TargetedDLR",
     "TargetedMargin",
     "Transfer",

@@ -16,6 +16,7 @@ import torch
 
 from holdfast import losses
 from holdfast.attacks.criteria import Criterion, Query
+from holdfast.attacks.tape import played
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
@@ -184,9 +185,14 @@ def run(
 ) -> S:
     """Run one search for each example to its end. The result is `state.x_adv`, detached.
 
-    This is the loop of every method's inner search. Restarts and targets are the evaluator's.
+    This is the loop of every method's inner search, so a wrapper may have its results replayed (`Tape`). Restarts and
+    targets are the evaluator's.
     """
-    state = attack.start(threat, x.detach(), y, noise, target)
-    for _ in range(attack.budget):
-        state = attack.step(threat, model, state)
-    return replace(state, x_adv=state.x_adv.detach())
+
+    def search() -> S:
+        state = attack.start(threat, x.detach(), y, noise, target)
+        for _ in range(attack.budget):
+            state = attack.step(threat, model, state)
+        return replace(state, x_adv=state.x_adv.detach())
+
+    return played(x, search)

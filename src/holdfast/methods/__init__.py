@@ -2,9 +2,13 @@
 
 from holdfast.errors import unknown
 from holdfast.methods.atlas import ATLAS
-from holdfast.methods.base import Batch, Loss, Method, Progress, Task
+from holdfast.methods.awp import AWP
+from holdfast.methods.base import Batch, Loss, Method, Progress, Task, Wrapper
+from holdfast.methods.cure import CURE
 from holdfast.methods.fgsm import FGSMAT
 from holdfast.methods.fgsm_rs import FGSMRSAT
+from holdfast.methods.grad_align import GradAlign
+from holdfast.methods.jacobian import JacobianRegularisation
 from holdfast.methods.mart import MART
 from holdfast.methods.n_fgsm import NFGSMAT
 from holdfast.methods.natural import Natural
@@ -37,6 +41,8 @@ def method(name: str) -> Method:
 
 __all__ = [
     "ATLAS",
+    "AWP",
+    "CURE",
     "FGSMAT",
     "FGSMRSAT",
     "MART",
@@ -46,7 +52,9 @@ __all__ = [
     "TRADES",
     "Batch",
     "GlobalComponent",
+    "GradAlign",
     "GradientPenalty",
+    "JacobianRegularisation",
     "LinearisedMargin",
     "LocalComponent",
     "Loss",
@@ -55,5 +63,6 @@ __all__ = [
     "Progress",
     "Task",
     "WorstPoint",
+    "Wrapper",
     "method",
 ]

@@ -60,6 +60,10 @@ class ATLAS(Method):
         return count
 
     @property
+    def search_passes(self) -> float:
+        return super().search_passes + isinstance(self.local_component, WorstPoint)
+
+    @property
     def _separate_adversary(self) -> bool:
         """The global component compares with x' while the local loss is taken elsewhere."""
         at_adversary = self.global_component is not None and self.global_component.at_adversary

@@ -5,10 +5,18 @@ belong to the trainer. An inner search asks what `modes.searching` yields, not t
 of that): the trainer may put cheaper passes in its place. A method with memory keeps it in the module that `init`
 makes, which the trainer saves in the checkpoint: as parameters what the optimizer learns (a label distribution), as
 buffers what the method itself moves (a radius for each example, a perturbation that outlives its batch).
+
+Methods compose by wrapping: a `Wrapper` is a method that holds another one, `AWP(method=TRADES())`, and calls its loss.
+Three things make a method fit to be wrapped. It finds its adversaries with `attacks.run` from `batch.x`, so that a
+wrapper that needs the loss twice has the searches replayed (`attacks.Tape`). It takes weights from the model where it
+uses them, so that a wrapper may lend the model others (`modes.substituted`): the graph of the loss then holds the lent
+weights and leads to the model's own, and nobody has to restore anything before the optimizer's step. And what it
+remembers are its state's buffers, which a wrapper can put back.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -138,7 +146,39 @@ class Method(ABC):
     @property
     @abstractmethod
     def passes(self) -> float:
-        """Forward and backward passes of the whole batch in one optimizer step; a forward pass alone counts 1/3."""
+        """Forward and backward passes of the whole batch in one optimizer step; a forward pass alone counts 1/3.
+
+        Where the loss holds an input gradient that is differentiated again, that costs about two backward passes more,
+        4/3: one back through the gradient's own graph and one through the pass that it came from.
+        """
+
+    @property
+    def search_passes(self) -> float:
+        """Those of `passes` that searches by `attacks.run` take: by default those of the field `inner`, if any."""
+        inner = getattr(self, "inner", None)
+        return float(inner.budget * (inner.passes or 0)) if isinstance(inner, Attack) else 0.0
+
+
+@dataclass(frozen=True)
+class Wrapper(Method):
+    """A method around another one, whose state and replays it passes on.
+
+    Args:
+        method: the method inside; wrappers may hold wrappers.
+    """
+
+    method: Method
+
+    def init(self, model: nn.Module, task: Task) -> nn.Module | None:
+        return self.method.init(model, task)
+
+    @property
+    def replays(self) -> int:
+        return self.method.replays
+
+    @property
+    def search_passes(self) -> float:
+        return self.method.search_passes
 
 
 def search(
@@ -152,6 +192,12 @@ def search(
     """Run a method's inner search and return its adversaries, detached; see `modes.searching` for the model's mode."""
     with modes.searching(model, batch_statistics) as asked:
         return run(attack, threat, asked, batch.x, batch.y, noise).x_adv
+
+
+def full_precision(x: Images) -> AbstractContextManager[None]:
+    """Switch autocast off: a gradient that is differentiated again loses too much in half precision."""
+    exact: AbstractContextManager[None] = torch.autocast(x.device.type, enabled=False)
+    return exact
 
 
 def accuracy(logits: Logits, y: Labels) -> Tensor:

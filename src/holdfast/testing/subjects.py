@@ -70,12 +70,14 @@ class Meter:
 
     Attributes:
         asked: inputs of the forward passes, in order.
+        training: the model was in train mode in these passes.
         backward_rows: examples that passed backwards.
         double: a backward pass was itself recorded for differentiation.
         reached: positions in `asked` of the passes that a backward pass went through.
     """
 
     asked: list[Images] = field(default_factory=list)
+    training: list[bool] = field(default_factory=list)
     backward_rows: int = 0
     double: bool = False
     reached: set[int] = field(default_factory=set)
@@ -111,6 +113,7 @@ def metered(model: nn.Module) -> Iterator[Meter]:
 
     def count(module: nn.Module, arguments: tuple[Tensor, ...], logits: Tensor) -> Tensor:
         meter.asked.append(arguments[0].detach().clone())
+        meter.training.append(module.training)
         counted: Tensor = _CountBackward.apply(logits, meter, len(meter.asked) - 1)  # type: ignore[no-untyped-call]
         return counted
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from holdfast.methods import Method
+from holdfast.methods import Method, Wrapper
 from holdfast.noise import stream_seed
 
 _RANDOM = (
@@ -37,6 +37,8 @@ def draws(model: nn.Module, method: Method) -> bool:
     Layers of torch and of Holdfast are known; of a user's own class it is assumed. Where the answer is no, steps are
     spared the seeding (some 50 microseconds).
     """
+    while isinstance(method, Wrapper) and type(method).__module__.startswith("holdfast."):
+        method = method.method
     return not type(method).__module__.startswith("holdfast.") or any(_random(module) for module in model.modules())
 
 
