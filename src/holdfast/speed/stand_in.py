@@ -57,7 +57,8 @@ class StandIn:
     @torch.no_grad()
     def refresh(self) -> None:
         """Take the model's present weights, statistics and frozen layers."""
-        torch._foreach_copy_(self._mine, self._live)
+        if self._mine:
+            torch._foreach_copy_(self._mine, self._live)
         for folded in self._folds:
             folded.refresh()
         if self._batch_statistics:

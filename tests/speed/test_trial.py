@@ -1,0 +1,93 @@
+"""The trial's choice, by times that are given to it, and its harmlessness, by times that it measures."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from holdfast.recipe import codec
+from holdfast.speed import Demand, Passes, Trial, Tried, candidates, trial
+from holdfast.speed.trial import _Bench
+
+X, Y = torch.rand(12, 2, 6, 6), torch.arange(12) % 5
+HALF = Passes("bfloat16", channels_last=True, folded=True)
+COMPILED = Passes("bfloat16", channels_last=True, folded=True, compiled=True)
+Times = Callable[..., None]
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> Times:
+    """Let measured passes cost what is said here."""
+
+    def say(costs: dict[Passes, Tried], plain: float = 1.0) -> None:
+        def measure(bench: _Bench, ways: Sequence[Passes], rounds: int = 0) -> list[Tried]:
+            return [costs.get(way, Tried(way, Demand(plain, plain, plain))) for way in ways]
+
+        monkeypatch.setattr(_Bench, "measure", measure)
+
+    return say
+
+
+def costing(passes: Passes, gradient: float, training: float, **more: object) -> Tried:
+    return Tried(passes, Demand(gradient=gradient, training=training), **more)  # type: ignore[arg-type]
+
+
+def chosen(model: nn.Module, demand: Demand, compiled: bool | None = False) -> Trial:
+    return trial(model, X, Y, demand, [Passes(), HALF], compiled=compiled)
+
+
+def test_the_work_decides_what_is_fastest(cnn: nn.Module, times: Times) -> None:
+    times({HALF: costing(HALF, gradient=0.5, training=2.0)})
+    assert chosen(cnn, Demand(gradient=10, training=1)).passes == HALF
+    assert chosen(cnn, Demand(gradient=1, training=1)).passes == Passes()
+
+
+def test_a_small_gain_is_not_worth_the_rounding(cnn: nn.Module, times: Times) -> None:
+    times({HALF: costing(HALF, 0.9, 0.9)})
+    assert chosen(cnn, Demand(gradient=1, training=1)).passes == Passes()
+
+
+def test_compilation_must_earn_its_time_back(cnn: nn.Module, times: Times) -> None:
+    eager, fast = costing(HALF, 0.5, 0.5), costing(COMPILED, 0.25, 0.25, compile_seconds=60.0)
+    times({HALF: eager, COMPILED: fast})
+    few, some, many = (chosen(cnn, Demand(gradient=steps, training=steps), None) for steps in (10, 100, 1000))
+    assert COMPILED not in [one.passes for one in few.tried], "tried for a run too short for it"
+    assert fast in some.tried
+    assert (few.passes, some.passes, many.passes) == (HALF, HALF, COMPILED)
+    assert chosen(cnn, Demand(gradient=1), compiled=True).passes == COMPILED
+
+
+def test_what_cannot_be_had_is_told_and_not_chosen() -> None:
+    class Stubborn(nn.Module):
+        def __deepcopy__(self, memo: dict[int, object]) -> "Stubborn":
+            return Stubborn()
+
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.is_autocast_enabled("cpu"):
+                raise ValueError("no half precision here")
+            return x.flatten(1)[:, :5]
+
+    found = chosen(Stubborn(), Demand(gradient=1))
+    assert found.passes == Passes()
+    assert found.tried[1].fault == "ValueError: no half precision here"
+
+
+@pytest.mark.usefixtures("global_state_rests")
+def test_a_trial_touches_nothing(cnn: nn.Module) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.5), cnn).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = trial(model, X, Y, Demand(1.0, 1.0, 1.0), candidates(images=True), batch_statistics=True, compiled=False)
+    assert [one.passes for one in found.tried] == candidates(images=True)
+    assert all(min(vars(one.cost).values()) > 0.0 and not one.fault for one in found.tried)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert codec.decode(codec.encode(found)) == found
+
+
+def test_candidates_are_those_allowed() -> None:
+    assert candidates(images=False) == [Passes(), Passes("bfloat16", folded=True)]
+    assert candidates(True, ["bfloat16"], [True], folded=False) == [Passes("bfloat16", True)]
+    assert len(candidates(True)) == 4
+    assert candidates(True)[0].plain
