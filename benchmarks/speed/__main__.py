@@ -1,0 +1,61 @@
+"""How fast Holdfast trains and measures, beside bare passes and beside its peers, measured in turn in one run.
+
+    PYTHONPATH=src:<peers> python -m benchmarks.speed                # everything, on one thread of the CPU
+    PYTHONPATH=src:<peers> python -m benchmarks.speed --short        # under 15 minutes; `make bench`
+    PYTHONPATH=src:<peers> python -m benchmarks.speed --device cuda  # the whole table on a GPU, speed_gpu.md
+    python -m benchmarks.speed --parts training memory               # some parts; the others stay as they were
+
+What is measured goes to benchmarks/speed_cpu.json (or speed_gpu.json), part by part with the commit and the machine,
+and the page of that name is written anew from it. Run it from the root of the repository, on a machine that does
+nothing else. Real images come from the folder that HOLDFAST_DATA names, as in `holdfast train`; without it the digits
+that come with scikit-learn are enlarged to the size, which changes no step but makes other victims.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from benchmarks import peers
+from benchmarks.harness import Record, made
+from benchmarks.speed import evaluation, growth, processes, training
+from benchmarks.speed.page import write
+from benchmarks.speed.subjects import SUBJECTS, present
+
+PARTS = {
+    "training": training.measure,
+    "evaluation": evaluation.measure,
+    "growth": growth.measure,
+    "memory": processes.memory,
+    "start-up": processes.startup,
+    "processes": processes.scaling,
+}
+CPU_ONLY = ("start-up", "processes")  # a GPU's own tables need them not
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="all by default")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
+    parser.add_argument("--short", action="store_true", help="fewer rounds, images and epochs")
+    parser.add_argument("--out", type=Path, default=Path("runs/speed"), help="folder of the victims")
+    parser.add_argument("--pages", type=Path, default=Path(__file__).parents[1], help="where pages and pictures go")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    kind = "gpu" if options.device.startswith("cuda") else "cpu"
+    name = f"speed_{kind}" + "_short" * options.short
+    options.pages.mkdir(parents=True, exist_ok=True)
+    place = options.pages / f"{name}.json"
+    found: Record = json.loads(place.read_text()) if place.exists() else {}
+    for part in options.parts or [part for part in PARTS if kind == "cpu" or part not in CPU_ONLY]:
+        since = made(options.device)
+        since["peers"] = peers.found()
+        since["data"] = {data: data if present(data) else "scikit-learn's digits, enlarged" for data in SUBJECTS}
+        found[part] = {"made": since, "found": PARTS[part](options.device, options.short, options.out)}
+        place.write_text(json.dumps(found, indent=1) + "\n")
+        write(found, options.pages / f"{name}.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Measuring a model: AutoAttack and its parts, and PGD, ours beside the peers', with the verdicts compared."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from benchmarks import peers
+from benchmarks.harness import Contestant, Record, clock, contest, ratio, table
+from benchmarks.speed.subjects import SUBJECTS, Subject, images, victim
+from torch import Tensor, nn
+from torch.nn import functional
+
+from holdfast.attacks import PGD
+from holdfast.data import ImageSet
+from holdfast.evaluation import Protocol, evaluate, protocol
+
+OURS, FLOOR = "holdfast", "bare passes"
+SHARE = 0.1  # of eps, PGD's step size
+WHOLE = ("apgd-ce", "apgd-t", "fab-t", "square")
+PEER_BATCH = 250
+
+
+def ours(model: nn.Module, split: ImageSet, subject: Subject, suite: Protocol, n: int) -> list[bool]:
+    """Holdfast's verdicts, as `holdfast evaluate` makes them, without curves and pictures."""
+    found = evaluate(model, split, subject.threat, suite, n=n, with_curves=False, gallery=0, progress=False)
+    return found.verdicts.robust.tolist()
+
+
+def record(entered: list[Contestant], rounds: int, device: str, n: int, warmup: int) -> Record:
+    """Times, and what stood under each contestant."""
+    times, done = contest(entered, rounds, device, warmup)
+    verdicts = {name: robust for name, robust in done.items() if robust is not None}
+    return {"examples": n, "clock": clock(device), "rounds": rounds, "times": times, "robust": verdicts}
+
+
+def autoattack(
+    subject: Subject, model: nn.Module, split: ImageSet, n: int, names: tuple[str, ...], rounds: int, device: str
+) -> Record:
+    """The suite, or some of its attacks, ours and the peers', on the first n images."""
+    x, y = _batch(split, n, device)
+    standard = protocol("autoattack", subject.threat)
+    suite = Protocol("part", "1", tuple(attack for attack in standard.attacks if attack.name in names))
+    entered = [Contestant(OURS, lambda: ours(model, split, subject, suite, n))]
+    for name, make in peers.suites():
+        entered.append(Contestant(name, _robust(make(names, PEER_BATCH), model, x, y, subject.threat.eps)))
+    return record(entered, rounds, device, n, warmup=0 if rounds == 1 else 1)
+
+
+def pgd(subject: Subject, model: nn.Module, split: ImageSet, n: int, rounds: int, device: str) -> Record:
+    """PGD, beside as many bare input gradients of all n images."""
+    x, y = _batch(split, n, device)
+    steps = subject.attack_steps
+    suite = Protocol("pgd", "1", (PGD(steps=steps, step_size=SHARE, early_stop=True),))
+
+    def bare() -> None:
+        for _ in range(steps):
+            point = x.detach().requires_grad_()
+            torch.autograd.grad(functional.cross_entropy(model(point), y), point)
+
+    entered = [Contestant(FLOOR, bare), Contestant(OURS, lambda: ours(model, split, subject, suite, n))]
+    for name, make in peers.pgds():
+        entered.append(Contestant(name, _robust(make(steps, SHARE), model, x, y, subject.threat.eps)))
+    return record(entered, rounds, device, n, warmup=1)
+
+
+def _batch(split: ImageSet, n: int, device: str) -> tuple[Tensor, Tensor]:
+    return split.images[:n].to(device).float() / 255.0, split.labels[:n].to(device)
+
+
+def _robust(attack: peers.Attack, model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Callable[[], list[bool]]:
+    return lambda: peers.robust(attack, model, x, y, eps)
+
+
+def measure(device: str, short: bool, folder: Path) -> Record:
+    """All of it on both victims, which are trained first if they are not there."""
+    found: Record = {}
+    for subject in SUBJECTS.values():
+        small = subject.data == "mnist"
+        model = victim(subject, folder, device, short)
+        split = images(subject.data, 1000).load("test")
+        part, n = (256, 100 if short else 200) if small else (64, 16 if short else 50)
+        found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 128, 3 if short else 5, device)
+        parts = {"apgd-ce": (("apgd-ce",), part, 3), "autoattack": (WHOLE, n, 1)}
+        for name, (attacks, count, rounds) in parts.items():
+            found[f"{subject.data}/{name}"] = autoattack(subject, model, split, count, attacks, rounds, device)
+        for name in ("pgd", *parts):
+            one = found[f"{subject.data}/{name}"]
+            print(f"evaluation {subject.data} {name}: {', '.join(map(str, _times(one)))}", flush=True)
+    return found
+
+
+def _times(one: Record) -> list[str]:
+    return [f"{name} {np.median(times[one['clock']]):.2f} s" for name, times in one["times"].items()]
+
+
+TITLES = {"pgd": "PGD-{steps}", "apgd-ce": "APGD-CE, 100 steps", "autoattack": "AutoAttack, standard"}
+
+
+def report(found: Record) -> list[str]:
+    """One table a victim."""
+    lines = []
+    for subject in SUBJECTS.values():
+        rows = []
+        for name, title in TITLES.items():
+            one = found.get(f"{subject.data}/{name}")
+            if one is not None:
+                rows += _rows(title.format(steps=subject.attack_steps), one)
+        columns = ["attack", "images", "who", "seconds", "time over ours", "robust", "verdict as ours"]
+        lines += [f"**{subject.label}, {subject.threat}**", "", *table(columns, rows), ""]
+    return lines
+
+
+def _rows(title: str, one: Record) -> list[list[str]]:
+    mine = np.array(one["robust"][OURS])
+    rows = []
+    for name, times in one["times"].items():
+        over = ratio(one, name, OURS)
+        verdicts = one["robust"].get(name)
+        rows.append(
+            [
+                title,
+                str(one["examples"]),
+                name,
+                f"{np.median(times[one['clock']]):.2f}",
+                over.text() if over and name != OURS else "",
+                f"{100 * np.mean(verdicts):.1f} %" if verdicts else "",
+                f"{100 * np.mean(mine == np.array(verdicts)):.1f} %" if verdicts and name != OURS else "",
+            ]
+        )
+    return rows

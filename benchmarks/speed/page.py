@@ -1,0 +1,102 @@
+"""The page: tables and pictures of what has been measured."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.harness import Record, provenance, ratio
+from benchmarks.pictures import bars
+from benchmarks.speed import evaluation, growth, processes, training
+from benchmarks.speed.subjects import SUBJECTS
+
+NOTES = {
+    "training": (
+        "A training step",
+        "Examples a second, and the time of a step over that of the bare passes of the same round: median [least, "
+        "greatest] of the rounds. The step is the trainer's own, with batch, augmentation, noise, optimizer and log; "
+        "the bare passes are float32 forward and backward passes that the algorithm cannot do without and the "
+        "optimizer's step, on a batch that lies ready. `holdfast` is the step as recipes have it, `holdfast, float32` "
+        "the one without low precision. MAIR has no FGSM-RS: its AT with one step of 1.25 eps stands there. ART "
+        "attacks in batches of 32 in PGD-10 and climbs cross-entropy in TRADES. Nobody else has ATLAS.",
+    ),
+    "evaluation": (
+        "Measuring a model",
+        "Whole calls: ours as `holdfast evaluate` does them, clean pass, checks of the model and re-prediction of each "
+        "candidate included. `bare passes` are as many input gradients of all images as PGD has steps; ours leaves out "
+        "what is broken already. torchattacks is given the 100 steps of the protocol by hand; its own AutoAttack has "
+        "10. `robust` is by the model's own prediction; AutoAttack rows are one run each.",
+    ),
+    "growth": (
+        "Growth",
+        "Float32 steps of the trainer, and evaluations; medians of rounds in which all points take turns.",
+    ),
+    "memory": (
+        "Memory",
+        "Peak resident memory of a process (on a GPU: of its tensors), torch and libraries included; `idle` has loaded "
+        "the data and does nothing.",
+    ),
+    "start-up": ("Start-up", "Seconds that pass, loading and decoding the data set included."),
+    "processes": (
+        "Two processes",
+        "torchrun with two processes on two cores against one process on one core, one thread each, in turn. Batch and "
+        "work are the same. Seconds that pass, so other load on the machine counts.",
+    ),
+}
+TABLES: Mapping[str, Callable[[Record], list[str]]] = {
+    "training": training.report,
+    "evaluation": evaluation.report,
+    "growth": growth.report,
+    "memory": processes.report_memory,
+    "start-up": processes.report_startup,
+    "processes": processes.report_scaling,
+}
+
+
+def write(found: Record, path: Path) -> None:
+    """Write the page and its pictures from the parts that are there."""
+    device = next(iter(found.values()))["made"]["device"]
+    lines = [f"# Speed on {device}", "", "Written by `python -m benchmarks.speed` from the JSON file beside it.", ""]
+    for part, (title, note) in NOTES.items():
+        if part not in found:
+            continue
+        record = found[part]
+        lines += [f"## {title}", "", note, "", *TABLES[part](record["found"])]
+        if part == "training":
+            bars(_relative(record["found"]), "speed over bare float32 passes", path.with_suffix(".svg"))
+            lines += ["", f"![speed over bare passes]({path.stem}.svg)"]
+        if part == "growth":
+            picture = path.with_name(f"{path.stem}_growth.svg")
+            growth.draw(record["found"], picture)
+            lines += ["", f"![growth]({picture.name})"]
+        lines += ["", _told(record["made"]), ""]
+    path.write_text("\n".join(line for line in _squeezed(lines)) + "\n")
+
+
+def _squeezed(lines: list[str]) -> list[str]:
+    """No two empty lines in a row, none at the end."""
+    kept = [line for line, before in zip(lines, ["x", *lines], strict=False) if line or before]
+    return kept[:-1] if kept and not kept[-1] else kept
+
+
+def _told(made: Record) -> str:
+    present = ", ".join(f"{name} {version}" for name, version in made["peers"].items() if version != "absent")
+    absent = ", ".join(name for name, version in made["peers"].items() if version == "absent")
+    data = "; ".join(f"{name} is {what}" for name, what in made["data"].items() if name != what)
+    return " ".join(
+        [
+            provenance(made),
+            f"Peers: {present or 'none'}{f' (absent and left out: {absent})' if absent else ''}.",
+            f"Data: {data}." if data else "",
+        ]
+    ).strip()
+
+
+def _relative(found: Record) -> dict[str, dict[str, float]]:
+    """How many times faster than the bare passes each is, by subject and method."""
+    groups = {}
+    for subject in SUBJECTS.values():
+        for method, title in training.METHODS.items():
+            record = found.get(f"{subject.data}/{method}")
+            if record is not None:
+                ratios = {name: ratio(record, training.FLOOR, name) for name in record["times"]}
+                groups[f"{title}, {subject.label}"] = {name: r.median for name, r in ratios.items() if r is not None}
+    return groups

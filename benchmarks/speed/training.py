@@ -1,0 +1,164 @@
+"""A training step: the trainer's own, beside the bare passes that its algorithm needs and the peers' trainers."""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from benchmarks import peers
+from benchmarks.harness import Contestant, Record, clock, contest, ratio, table, throughput
+from benchmarks.speed.subjects import SUBJECTS, Subject
+from torch import Tensor, nn
+from torch.nn import functional
+
+from holdfast.data import EpochLoader
+from holdfast.processes import processes
+from holdfast.recipe import Recipe
+from holdfast.training.trainer import Trainer
+
+METHODS = {"fgsm_rs": "FGSM-RS", "pgd_at": "PGD-10", "trades": "TRADES-10", "atlas": "ATLAS"}
+FLOOR, OURS, PLAIN = "bare passes", "holdfast", "holdfast, float32"
+
+Step = Callable[[], object]
+
+
+def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Step:
+    """A function that takes one more step of a training: the loader's batch, the step, the log."""
+    trainer = Trainer(recipe, processes(device), folder, checkpoint_seconds=1e9, progress=False)
+    trainer.begin(resume=False, tensorboard=False)
+
+    def steps() -> Iterator[None]:
+        for epoch in itertools.count():
+            for x, y, index in trainer.loader.batches(epoch):
+                yield trainer.take_step(epoch, x, y, index)
+
+    under_way = steps()
+    return lambda: next(under_way)
+
+
+@dataclass(frozen=True)
+class Bare:
+    """The passes of a method and nothing else: float32, the gradients thrown away, no attack step, no noise.
+
+    The search's passes are in train mode where the method's are (`batch_statistics`).
+    """
+
+    recipe: Recipe
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    x: Tensor
+    y: Tensor
+
+    def search(self, passes: int) -> None:
+        """Gradients of the loss with respect to the input."""
+        self.model.train(getattr(self.recipe.method, "batch_statistics", False))
+        for _ in range(passes):
+            x = self.x.detach().requires_grad_()
+            torch.autograd.grad(functional.cross_entropy(self.model(x), self.y), x)
+
+    def update(self, *batches: tuple[Tensor, Tensor]) -> None:
+        """The outer pass on each batch, and the optimizer's step."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        sum(functional.cross_entropy(self.model(x), y) for x, y in batches).backward()
+        self.optimizer.step()
+
+    def adversarial(self) -> None:
+        """ADV: k gradients, one update."""
+        self.search(self.recipe.method.inner.budget)
+        self.update((self.x, self.y))
+
+    def trades(self) -> None:
+        """The clean logits once, k gradients, and clean and adversarial batch in the update."""
+        self.model.eval()
+        with torch.no_grad():
+            self.model(self.x)
+        self.search(self.recipe.method.inner.budget)
+        self.update((self.x, self.y), (self.x, self.y))
+
+    def atlas(self) -> None:
+        """The adversary's gradient, that of the local component, and both batches in one outer pass."""
+        self.search(self.recipe.method.inner.budget + 1)
+        self.update((torch.cat([self.x, self.x]), torch.cat([self.y, self.y])))
+
+
+FLOORS = {"fgsm_rs": Bare.adversarial, "pgd_at": Bare.adversarial, "trades": Bare.trades, "atlas": Bare.atlas}
+
+
+def fresh(recipe: Recipe, device: str) -> tuple[nn.Module, torch.optim.Optimizer, Tensor, Tensor]:
+    """A network of the recipe, its optimizer, and one batch without augmentation."""
+    split = recipe.data.load("train")
+    model = recipe.model.build(split.shape, len(split.classes), recipe.seed).to(device)
+    x, y, _ = next(EpochLoader(split, recipe.batch_size, device, recipe.seed).batches(0))
+    return model, recipe.optimizer.build(model), x, y
+
+
+def contestants(subject: Subject, method: str, device: str, steps: int, folder: Path) -> list[Contestant]:
+    """Everybody who can train this: the floor, ours in float32 and as the recipe has it, and the peers at hand."""
+    recipe = subject.recipe(method)
+    bare = Bare(recipe, *fresh(recipe, device))
+    entered: dict[str, Step] = {
+        FLOOR: lambda: FLOORS[method](bare),
+        PLAIN: trainer_steps(replace(recipe, precision="float32"), device, folder / "float32"),
+        OURS: trainer_steps(recipe, device, folder / "default"),
+    }
+    for name, make in peers.TRAINERS.items():
+        step = make(method, recipe, *fresh(recipe, device))
+        if step is not None:
+            entered[name] = step
+
+    def repeated(step: Step) -> Step:
+        return lambda: [step() for _ in range(steps)] and None
+
+    return [Contestant(name, repeated(step)) for name, step in entered.items()]
+
+
+def measure(device: str, short: bool, folder: Path) -> Record:
+    """All methods on all subjects."""
+    found: Record = {}
+    for subject in SUBJECTS.values():
+        for method in METHODS:
+            quick = subject.data == "mnist" or method == "fgsm_rs"
+            steps = 4 if quick else 1
+            with tempfile.TemporaryDirectory() as runs:
+                entered = contestants(subject, method, device, steps, Path(runs))
+                times, _ = contest(entered, 3 if short else 7 if quick else 5, device, warmup=2)
+            found[f"{subject.data}/{method}"] = {
+                "examples": steps * subject.batch_size,
+                "clock": clock(device),
+                "times": times,
+            }
+            print(f"training {subject.data} {method}: {cells(found[f'{subject.data}/{method}'], OURS)}", flush=True)
+    return found
+
+
+def cells(record: Record, name: str) -> str:
+    """Examples a second, and the time over that of the bare passes."""
+    if name not in record["times"]:
+        return "-"
+    over = ratio(record, name, FLOOR)
+    return f"{throughput(record, name).median:.0f}, {over.text()}" if over and name != FLOOR else cells_of_floor(record)
+
+
+def cells_of_floor(record: Record) -> str:
+    return f"{throughput(record, FLOOR).median:.0f}"
+
+
+def report(found: Record) -> list[str]:
+    """The tables of the page."""
+    lines = []
+    for subject in SUBJECTS.values():
+        records = {
+            method: found[f"{subject.data}/{method}"] for method in METHODS if f"{subject.data}/{method}" in found
+        }
+        names = list(dict.fromkeys(name for record in records.values() for name in record["times"]))
+        columns = [f"{subject.label}, batch {subject.batch_size}", *(METHODS[method] for method in records)]
+        rows = [[name, *(cells(record, name) for record in records.values())] for name in names]
+        gain = ["holdfast over MAIR"]
+        for record in records.values():
+            faster = ratio(record, "MAIR", OURS)
+            gain.append(f"**{faster.text()}**" if faster else "-")
+        lines += [*table(columns, [*rows, gain] if any(cell != "-" for cell in gain[1:]) else rows), ""]
+    return lines
