@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     show = parser.add_subparsers(metavar="show").add_parser(
         "show", help="every number of one recipe", description="Print every choice of a recipe and where it comes from."
     )
-    show.add_argument("data", metavar="DATA", help="digits, mnist, cifar10, cifar100 or imagenet")
+    show.add_argument("data", metavar="DATA", help="digits, mnist, cifar10, cifar10_speedrun, cifar100 or imagenet")
     show.add_argument("method", metavar="METHOD", help="as `holdfast methods` lists them")
     show.set_defaults(run=run_show)
 

@@ -5,19 +5,20 @@ from collections.abc import Callable
 from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import METHODS
 from holdfast.recipe import Recipe
-from holdfast.recipes import cifar10, cifar100, digits, imagenet, mnist
+from holdfast.recipes import cifar10, cifar10_speedrun, cifar100, digits, imagenet, mnist
 
 _RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
     "digits": digits.RECIPES,
     "mnist": mnist.RECIPES,
     "cifar10": cifar10.RECIPES,
+    "cifar10_speedrun": cifar10_speedrun.RECIPES,
     "cifar100": cifar100.RECIPES,
     "imagenet": imagenet.RECIPES,
 }
 
 
 def names() -> tuple[tuple[str, str], ...]:
-    """All pairs (data set, method) that have a recipe."""
+    """All pairs (data set, method) that have a recipe; a data set may have others, under a longer name."""
     return tuple((data, method) for data, recipes in _RECIPES.items() for method in recipes)
 
 
