@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.methods import Batch, Loss, Method, Progress
+from holdfast.methods import Batch, Loss, Method, Progress, Task
 from holdfast.noise import Noise
 from holdfast.threat import Linf, ThreatModel
 
@@ -35,7 +35,10 @@ class Bench:
     progress: Progress = Progress(fraction=0.75, epoch=3, step=75, steps=100)
 
     def loss(self, method: Method, threat: ThreatModel | None = None, progress: Progress | None = None) -> Loss:
-        return method.loss(self.model, self.batch, threat or self.threat, None, progress or self.progress, self.noise)
+        state = method.init(self.model, Task(4, 50, 6, (10,)))
+        if state is not None:
+            state.double()
+        return method.loss(self.model, self.batch, threat or self.threat, state, progress or self.progress, self.noise)
 
     def value(self, method: Method, threat: ThreatModel | None = None, progress: Progress | None = None) -> float:
         return self.loss(method, threat, progress).value.item()

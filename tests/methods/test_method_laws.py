@@ -20,6 +20,7 @@ from holdfast.methods import (
     PGDAT,
     TRADES,
     Batch,
+    FreeAT,
     GlobalComponent,
     GradAlign,
     GradientPenalty,
@@ -28,6 +29,7 @@ from holdfast.methods import (
     Method,
     Natural,
     Progress,
+    Task,
     WorstPoint,
     Wrapper,
     method,
@@ -44,6 +46,7 @@ VARIANTS: dict[str, Method] = {
     "fgsm_rs": FGSMRSAT(),
     "n_fgsm": NFGSMAT(),
     "pgd_at": PGDAT(inner=SHORT, batch_statistics=False),
+    "free": FreeAT(),
     "trades": TRADES(inner=PGD(steps=3, initial=TRADES().inner.initial)),
     "trades-batch-statistics": TRADES(inner=SHORT, batch_statistics=True),
     "mart": MART(inner=PGD(steps=3, initial=Gaussian(0.001))),
@@ -110,16 +113,15 @@ def test_the_gradient_is_that_of_the_value(name: str, bench) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images, labels) -> None:
     batch = Batch(images, labels, torch.arange(12))
+    plain_model, task = copy.deepcopy(bn_cnn), Task(5, 12, 12, (2, 6, 6))
+    state, progress, noise = method(name).init(bn_cnn, task), Progress(0.9, 9, 90, 100), Noise.of(0, torch.arange(12))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = method(name).loss(
-            bn_cnn, batch, Linf(0.1), None, Progress(0.9, 9, 90, 100), Noise.of(0, torch.arange(12))
-        )
+        loss = method(name).loss(bn_cnn, batch, Linf(0.1), state, progress, noise)
     assert loss.value.dtype == torch.float32
     loss.value.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in bn_cnn.parameters())
-    plain = method(name).loss(
-        copy.deepcopy(bn_cnn), batch, Linf(0.1), None, Progress(0.9, 9, 90, 100), Noise.of(0, torch.arange(12))
-    )
+    state = method(name).init(plain_model, task)
+    plain = method(name).loss(plain_model, batch, Linf(0.1), state, progress, noise)
     assert loss.value.item() == pytest.approx(plain.value.item(), rel=0.1)
 
 
@@ -132,6 +134,7 @@ def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images,
         (FGSMRSAT(), 2),
         (NFGSMAT(), 2),
         (PGDAT(), 11),
+        (FreeAT(), 1),
         (TRADES(), 12 + 1 / 3),
         (MART(), 12),
         (ATLAS(), 4),
@@ -151,6 +154,7 @@ def test_defaults_are_those_of_the_papers() -> None:
         (FGSMRSAT(), FGSMRSAT(batch_statistics=True)),
         (NFGSMAT(), NFGSMAT(batch_statistics=True)),
         (PGDAT(), PGDAT(inner=PGD(steps=10, step_size=0.25), batch_statistics=True)),
+        (FreeAT(), FreeAT(replays=8, step_size=1.0)),
         (TRADES(), TRADES(6.0, PGD(steps=10, step_size=0.25, initial=Gaussian(0.001)), batch_statistics=False)),
         (MART(), MART(6.0, PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001)), batch_statistics=False)),
         (ATLAS(), ATLAS(FGSMRS(), WorstPoint(2 / 3, 0.5, True), GlobalComponent(1.0, "kl", False), True, True)),

@@ -25,7 +25,7 @@ def all_recipes() -> Iterator[tuple[str, str, Recipe]]:
 
 def test_every_method_has_a_recipe_for_every_small_data_set() -> None:
     assert set(SMALL) == {(d, m) for d in ("digits", "mnist", "cifar10", "cifar100") for m in METHODS}
-    assert {m for d, m in recipes.names() if d == "imagenet"} == {"fgsm_rs", "pgd_at"}
+    assert {m for d, m in recipes.names() if d == "imagenet"} == {"fgsm_rs", "pgd_at", "free"}
 
 
 def test_every_choice_of_every_recipe_has_a_source() -> None:
@@ -102,7 +102,9 @@ def test_unknown_pairs_are_refused_with_the_nearest() -> None:
         recipes.recipe("minst", "atlas")
     with pytest.raises(InvalidInput, match="unknown method 'atlass'; did you mean 'atlas'"):
         recipes.recipe("mnist", "atlass")
-    with pytest.raises(InvalidInput, match=r"no recipe of trades for imagenet \(known: fgsm_rs, pgd_at\).*--recipe"):
+    with pytest.raises(
+        InvalidInput, match=r"no recipe of trades for imagenet \(known: fgsm_rs, free, pgd_at\).*--recipe"
+    ):
         recipes.recipe("imagenet", "trades")
 
 

@@ -24,7 +24,7 @@ RECIPE = """
 from holdfast.attacks import PGD
 from holdfast.data import RandomCrop
 from holdfast.data.digits import Digits
-from holdfast.methods import ATLAS
+from holdfast.methods import ATLAS, FreeAT
 from holdfast.models import WongCNN
 from holdfast.recipe import EMA, Adam, OneCycle, Recipe
 from holdfast.threat import Linf
@@ -32,16 +32,16 @@ from holdfast.threat import Linf
 
 def shared():
     return Recipe(
-        ATLAS(), Linf(0.05), Digits(), WongCNN(), Adam(lr=8e-3), OneCycle(), epochs=2, batch_size=60, accumulate=2,
+        METHOD, Linf(0.05), Digits(), WongCNN(), Adam(lr=8e-3), OneCycle(), epochs=2, batch_size=60, accumulate=2,
         augment=(RandomCrop(1),), eps_warmup=0.5, ema=EMA(decay=0.9), holdout=101,
         validation=PGD(steps=2, early_stop=True),
     )
 """
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    (tmp_path / "mine.py").write_text(RECIPE)
+@pytest.fixture(params=["ATLAS()"])
+def recipe(tmp_path: Path, request: pytest.FixtureRequest) -> Recipe:
+    (tmp_path / "mine.py").write_text(RECIPE.replace("METHOD", request.param))
     made: Recipe = userfile.load(str(tmp_path / "mine.py"), "shared")()
     return made
 
@@ -51,6 +51,8 @@ def columns(folder: Path, *names: str) -> list[list[float]]:
     return [[line[name] for line in lines if name in line] for name in names]
 
 
+# Free's perturbation belongs to the rows of the whole batch: half of it is moved by each process.
+@pytest.mark.parametrize("recipe", ["ATLAS()", "FreeAT(replays=2)"], indirect=True)
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path, recipe: Recipe) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -66,7 +68,8 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path, recipe: Recipe
     one = train(replace(recipe, accumulate=1), tmp_path / "one", device="cpu", progress=False).folder
 
     curves = [columns(folder, "loss", "local_loss", "global_loss") for folder in (one, two)]
-    assert len(curves[0][0]) == 5  # steps 1 to 3, to 20 and to 40, and each epoch's mean
+    # An epoch has 20 steps, or as many replays of each; there is a line for steps 1 to 3, for each 20, for each epoch.
+    assert len(curves[0][0]) == 3 + 2 * recipe.method.replays
     for alone, shared in zip(*curves, strict=True):
         assert shared == pytest.approx(alone, rel=1e-4, abs=1e-5)
     accuracies = [columns(folder, "clean_accuracy", "robust_accuracy") for folder in (one, two)]

@@ -7,6 +7,7 @@ from holdfast.methods.base import Batch, Loss, Method, Progress, Task, Wrapper
 from holdfast.methods.cure import CURE
 from holdfast.methods.fgsm import FGSMAT
 from holdfast.methods.fgsm_rs import FGSMRSAT
+from holdfast.methods.free import FreeAT
 from holdfast.methods.grad_align import GradAlign
 from holdfast.methods.jacobian import JacobianRegularisation
 from holdfast.methods.mart import MART
@@ -22,6 +23,7 @@ METHODS: dict[str, type[Method]] = {
     "fgsm_rs": FGSMRSAT,
     "n_fgsm": NFGSMAT,
     "pgd_at": PGDAT,
+    "free": FreeAT,
     "trades": TRADES,
     "mart": MART,
     "atlas": ATLAS,
@@ -51,6 +53,7 @@ __all__ = [
     "PGDAT",
     "TRADES",
     "Batch",
+    "FreeAT",
     "GlobalComponent",
     "GradAlign",
     "GradientPenalty",

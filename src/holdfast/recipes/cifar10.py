@@ -4,7 +4,19 @@ from dataclasses import replace
 
 from holdfast.attacks import FGSM, FGSMRS, NFGSM, PGD, Gaussian, Uniform
 from holdfast.data import HorizontalFlip, RandomCrop, source
-from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
+from holdfast.methods import (
+    ATLAS,
+    FGSMAT,
+    FGSMRSAT,
+    MART,
+    NFGSMAT,
+    PGDAT,
+    TRADES,
+    FreeAT,
+    GlobalComponent,
+    Natural,
+    WorstPoint,
+)
 from holdfast.models import PreActResNet18, WideResNet
 from holdfast.recipe import SGD, OneCycle, Recipe, Step
 from holdfast.recipes import citations
@@ -83,6 +95,16 @@ def natural() -> Recipe:
     return replace(pgd_at(), method=Natural(), sources=cited(f"{citations.RICE}, train_cifar.py --attack none"))
 
 
+def free() -> Recipe:
+    return replace(
+        fgsm_rs(),
+        method=FreeAT(replays=8, step_size=1.0),
+        optimizer=SGD(lr=0.04, momentum=0.9, weight_decay=5e-4),
+        epochs=10,
+        sources=cited(f"{citations.WONG}, CIFAR10/train_free.py", {"method": citations.FREE_CIFAR}),
+    )
+
+
 def trades() -> Recipe:
     return Recipe(
         method=TRADES(beta=6.0, inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001))),  # 0.007
@@ -115,6 +137,7 @@ RECIPES = {
     "fgsm_rs": fgsm_rs,
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
+    "free": free,
     "trades": trades,
     "mart": mart,
     "atlas": atlas,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from holdfast.attacks import PGD, Gaussian
 from holdfast.data import HorizontalFlip, RandomCrop, source
-from holdfast.methods import TRADES, Natural
+from holdfast.methods import TRADES, FreeAT, Natural
 from holdfast.models import PreActResNet18, WideResNet
 from holdfast.recipe import SGD, Recipe, Step
 from holdfast.recipes import cifar10, citations
@@ -51,6 +51,28 @@ def natural() -> Recipe:
     return replace(pgd_at(), method=Natural(), sources=cited(f"{_RICE} --attack none"))
 
 
+def free() -> Recipe:
+    source_code = citations.FREE_CIFAR
+    exceptions = {
+        "model": f"{source_code}: 5 blocks a stage, which it counts as 32 layers",
+        "model.mean": "ours: of the set, where the source standardises each image",
+        "model.std": "ours: of the set, where the source standardises each image",
+        "epochs": f"{source_code}: 80,000 steps of 8 replays, on 49,000 images",
+    }
+    return Recipe(
+        method=FreeAT(replays=8, step_size=1.0),
+        threat=Linf(8 / 255),
+        data=source("cifar100"),
+        model=WideResNet(depth=34, widen=10, mean=_MODEL.mean, std=_MODEL.std),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=2e-4, decay_everything=False),
+        schedule=Step(milestones=(0.5, 0.75), drop=0.1),
+        epochs=26,
+        batch_size=128,
+        augment=(RandomCrop(padding=4), HorizontalFlip()),
+        sources=cited(source_code, exceptions),
+    )
+
+
 def trades() -> Recipe:
     return Recipe(
         method=TRADES(beta=6.0, inner=PGD(steps=10, step_size=2 / 8, initial=Gaussian(0.001))),
@@ -77,6 +99,7 @@ RECIPES = {
     "fgsm_rs": fgsm_rs,
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
+    "free": free,
     "trades": trades,
     "mart": mart,
     "atlas": atlas,

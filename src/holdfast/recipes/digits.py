@@ -7,7 +7,7 @@ test images, 3 seeds); at the 0.3 of MNIST nothing stands on so few pixels. A tr
 from dataclasses import replace
 
 from holdfast.data import Digits
-from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, Natural
+from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, FreeAT, Natural
 from holdfast.models import WongCNN
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.recipes import citations
@@ -48,6 +48,10 @@ def pgd_at() -> Recipe:
     return replace(natural(), method=PGDAT())
 
 
+def free() -> Recipe:
+    return replace(natural(), method=FreeAT(), epochs=30)
+
+
 def trades() -> Recipe:
     return replace(natural(), method=TRADES())
 
@@ -66,6 +70,7 @@ RECIPES = {
     "fgsm_rs": fgsm_rs,
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
+    "free": free,
     "trades": trades,
     "mart": mart,
     "atlas": atlas,

@@ -1,11 +1,11 @@
-"""ImageNet, Linf 4/255, for the two methods that have published recipes. The ResNet-50 is timm's (extra `timm`).
+"""ImageNet, Linf 4/255, for the methods that have published recipes. The ResNet-50 is timm's (extra `timm`).
 
 The hub's copy is read into memory; with a folder of images on disk (--data PATH) they are streamed.
 """
 
 from holdfast.attacks import FGSMRS, PGD, Zero
 from holdfast.data import HorizontalFlip, Hub, RandomCrop
-from holdfast.methods import FGSMRSAT, PGDAT
+from holdfast.methods import FGSMRSAT, PGDAT, FreeAT
 from holdfast.models import Timm
 from holdfast.recipe import SGD, OneCycle, Recipe, Step
 from holdfast.recipes import citations
@@ -54,4 +54,20 @@ def pgd_at() -> Recipe:
     )
 
 
-RECIPES = {"fgsm_rs": fgsm_rs, "pgd_at": pgd_at}
+def free() -> Recipe:
+    source = citations.FREE_IMAGENET
+    return Recipe(
+        method=FreeAT(replays=4, step_size=1.0),
+        threat=Linf(4 / 255),
+        data=_DATA,
+        model=Timm("resnet50", mean=_MEAN, std=_STD),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=1e-4),
+        schedule=Step(milestones=(8 / 23, 16 / 23), drop=0.1),
+        epochs=23,
+        batch_size=256,
+        augment=(RandomCrop(padding=16), HorizontalFlip()),
+        sources=cited(source, _OURS),
+    )
+
+
+RECIPES = {"fgsm_rs": fgsm_rs, "pgd_at": pgd_at, "free": free}

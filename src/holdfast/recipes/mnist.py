@@ -4,7 +4,19 @@ from dataclasses import replace
 
 from holdfast.attacks import FGSMRS, PGD, Gaussian, Uniform
 from holdfast.data import source
-from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, GlobalComponent, Natural, WorstPoint
+from holdfast.methods import (
+    ATLAS,
+    FGSMAT,
+    FGSMRSAT,
+    MART,
+    NFGSMAT,
+    PGDAT,
+    TRADES,
+    FreeAT,
+    GlobalComponent,
+    Natural,
+    WorstPoint,
+)
 from holdfast.models import MadryCNN, TradesCNN, WongCNN
 from holdfast.recipe import SGD, Adam, Constant, OneCycle, Recipe, Step
 from holdfast.recipes import citations
@@ -76,6 +88,14 @@ def pgd_at() -> Recipe:
     )
 
 
+def free() -> Recipe:
+    # Nobody has published one. Replays of 8, as on CIFAR, with the perturbation of another digit carried along.
+    sources = cited(
+        _LIKE_WONG, {"method": f"{citations.FREE_CIFAR}, its CIFAR-10", "epochs": "ours", "eps_warmup": "ours"}
+    )
+    return replace(fgsm_rs(), method=FreeAT(replays=8), epochs=2, eps_warmup=0.3, sources=sources)
+
+
 def trades() -> Recipe:
     return Recipe(
         method=TRADES(beta=1.0, inner=PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))),
@@ -103,6 +123,7 @@ RECIPES = {
     "fgsm_rs": fgsm_rs,
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
+    "free": free,
     "trades": trades,
     "mart": mart,
     "atlas": atlas,
