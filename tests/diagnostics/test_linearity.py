@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks import CrossEntropy, Query
+from holdfast.attacks import CrossEntropy, LinearityGap, Query
 from holdfast.attacks.base import evaluate, opening
 from holdfast.data import ImageSet
-from holdfast.diagnostics.linearity import LinearityGap, linearity_gap, local_linearity
+from holdfast.diagnostics.linearity import linearity_gap, local_linearity
 from holdfast.noise import Noise
 from holdfast.threat import L2, Linf
 

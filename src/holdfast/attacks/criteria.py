@@ -77,3 +77,30 @@ class Divergence:
 
     def __call__(self, logits: Logits, query: Query) -> PerExample:
         return losses.kl(self.reference, logits)
+
+
+@dataclass(frozen=True)
+class LinearityGap:
+    """|l(x') - l(x) - <x' - x, grad l(x)>|, l being the cross-entropy: what its tangent at x misses at x'.
+
+    LLR's g(x' - x; x) (Qin et al., NeurIPS 2019, arXiv:1907.02610, Eq. 5).
+
+    Args:
+        loss: [B] l(x).
+        gradient: [B, ...] of l at x, a row for each example. With a graph, gradients flow into both.
+        exact: climb the gap's own gradient, sign(.) (grad l(x') - grad l(x)). Otherwise the linear term is taken for
+            constant, as in LLR's released search (local_linearity_regularizer 0471752), which so climbs
+            sign(.) grad l(x'); the value is the same.
+    """
+
+    loss: PerExample
+    gradient: Images
+    exact: bool = True
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        change = (query.x_adv if self.exact else query.x_adv.detach()) - query.x
+        return (losses.cross_entropy(logits, query.y) - self.loss - self.linear(change)).abs()
+
+    def linear(self, change: Images) -> PerExample:
+        """[B] <change, grad l(x)>."""
+        return (change * self.gradient).flatten(1).sum(dim=1)

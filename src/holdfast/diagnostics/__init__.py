@@ -5,13 +5,12 @@ from holdfast.diagnostics.corruptions import CORRUPTIONS, common_corruptions, pu
 from holdfast.diagnostics.diagnose import ALL, diagnose
 from holdfast.diagnostics.features import adversarial_features
 from holdfast.diagnostics.invariance import invariance_tests
-from holdfast.diagnostics.linearity import LinearityGap, local_linearity
+from holdfast.diagnostics.linearity import local_linearity
 from holdfast.diagnostics.surface import loss_surface
 
 __all__ = [
     "ALL",
     "CORRUPTIONS",
-    "LinearityGap",
     "adversarial_features",
     "common_corruptions",
     "diagnose",

@@ -1,47 +1,21 @@
 """LLR's measure of how linear the loss is in S(x) (Qin et al., NeurIPS 2019, arXiv:1907.02610, Eq. 5)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
 from holdfast import losses, modes
-from holdfast.attacks import PGD, CrossEntropy, Query, run
+from holdfast.attacks import PGD, CrossEntropy, LinearityGap, Query, run
 from holdfast.attacks.base import evaluate, opening
 from holdfast.data import ImageSet, ordered_batches
 from holdfast.noise import Noise
 from holdfast.results import Linearity
 from holdfast.threat import ThreatModel
-from holdfast.typing import Classifier, Images, Labels, Logits, PerExample
+from holdfast.typing import Classifier, Images, Labels, PerExample
 
 STEPS = 50
 STEP_SIZE = 0.1  # in units of eps; ours
 
 _STREAM = 0x6C6C7267
-
-
-@dataclass(frozen=True)
-class LinearityGap:
-    """|l(x') - l(x) - <x' - x, grad l(x)>|, l being the cross-entropy: what its tangent at x misses at x'.
-
-    Its gradient towards x' is exact, sign(.) (grad l(x') - grad l(x)). LLR's released training code
-    (local_linearity_regularizer 0471752) takes the linear term for constant in its search, and so climbs another way.
-
-    Args:
-        loss: [B] l(x).
-        gradient: [B, ...] of l at x, a row for each example; both without a graph.
-    """
-
-    loss: PerExample
-    gradient: Images
-
-    def __call__(self, logits: Logits, query: Query) -> PerExample:
-        rise = losses.cross_entropy(logits, query.y) - self.loss
-        return (rise - self.linear(query.x_adv - query.x)).abs()
-
-    def linear(self, change: Images) -> PerExample:
-        """[B] <change, grad l(x)>."""
-        return (change * self.gradient).flatten(1).sum(dim=1)
 
 
 def linearity_gap(
