@@ -415,7 +415,10 @@ class ChargesTooLittle(FGSMRSAT):
         (WritesToTheBatch, "the argument x is not modified"),
         (DividesByEps, "the loss is finite; it is nan"),
         (WeighsTheFirstRowMore, "a permuted batch has the same loss"),
-        (SearchesInTrainMode, "running statistics move in the outer passes alone; they moved 2 times, in 1 outer"),
+        (
+            SearchesInTrainMode,
+            r"running statistics move in the outer passes alone; they moved in passes \[0, 1\], and the outer",
+        ),
         (ForgetsTheModel, "the loss comes from the model"),
         (ChargesTooLittle, "`passes` is what a step costs; it says 1, counted are 2"),
     ],

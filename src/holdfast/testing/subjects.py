@@ -47,6 +47,11 @@ def batch_norm_network(shape: Sequence[int], hidden: int = 16) -> nn.Module:
     return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(hidden), nn.Softplus(), last)
 
 
+def norms(model: nn.Module) -> list[nn.BatchNorm1d]:
+    """Its BatchNorm layers."""
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+
+
 def inputs(threat: ThreatModel, count: int, shape: Sequence[int], seed: int = 19) -> Images:
     """[count, *shape] float32 in the threat model's box, a quarter of the entries on its faces, whole rows in two of
     its corners."""
@@ -70,17 +75,17 @@ class Meter:
 
     Attributes:
         asked: inputs of the forward passes, in order.
-        training: the model was in train mode in these passes.
         backward_rows: examples that passed backwards.
         double: a backward pass was itself recorded for differentiation.
         reached: positions in `asked` of the passes that a backward pass went through.
+        moved: positions of the passes that moved BatchNorm's running statistics.
     """
 
     asked: list[Images] = field(default_factory=list)
-    training: list[bool] = field(default_factory=list)
     backward_rows: int = 0
     double: bool = False
     reached: set[int] = field(default_factory=set)
+    moved: set[int] = field(default_factory=set)
 
     @property
     def forward_rows(self) -> int:
@@ -110,10 +115,15 @@ class _CountBackward(torch.autograd.Function):
 def metered(model: nn.Module) -> Iterator[Meter]:
     """Count the passes of `model`; backward passes through its answers count even after the block."""
     meter = Meter()
+    batches = [norm.get_buffer("num_batches_tracked") for norm in norms(model)]
+    before = [number.clone() for number in batches]
 
     def count(module: nn.Module, arguments: tuple[Tensor, ...], logits: Tensor) -> Tensor:
         meter.asked.append(arguments[0].detach().clone())
-        meter.training.append(module.training)
+        for number, last in zip(batches, before, strict=True):
+            if not torch.equal(number, last):
+                meter.moved.add(len(meter.asked) - 1)
+                last.copy_(number)
         counted: Tensor = _CountBackward.apply(logits, meter, len(meter.asked) - 1)  # type: ignore[no-untyped-call]
         return counted
 
