@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from holdfast.models.architecture import Architecture
+from holdfast.models.architecture import ACTIVATIONS, Architecture
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,16 @@ class WongCNN(Architecture):
 
     Source: Wong, Rice, Kolter 2020 (arXiv:2001.03994), code locuslab/fast_adversarial, MNIST/mnist_net.py; torch's
     default initialisation, as there. Takes images of at least 4 x 4 pixels, so scikit-learn's digits too.
+
+    Args:
+        activation: relu; softplus and silu make the loss twice differentiable.
     """
+
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:
@@ -26,12 +35,12 @@ class WongCNN(Architecture):
         return nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(channels, 16, 4, stride=2, padding=1),
-                relu1=nn.ReLU(),
+                activation1=ACTIVATIONS[self.activation](),
                 conv2=nn.Conv2d(16, 32, 4, stride=2, padding=1),
-                relu2=nn.ReLU(),
+                activation2=ACTIVATIONS[self.activation](),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(32 * (height // 4) * (width // 4), 100),
-                relu3=nn.ReLU(),
+                activation3=ACTIVATIONS[self.activation](),
                 fc2=nn.Linear(100, classes),
             )
         )
@@ -44,7 +53,16 @@ class MadryCNN(Architecture):
     Source: Madry et al. 2018 (arXiv:1706.06083), code MadryLab/mnist_challenge at 6f91f83, model.py: weights from a
     normal of standard deviation 0.1 cut at two of them, biases 0.1. Deviation: pooling drops the last row and column
     of images whose side is no multiple of 4, where the reference pads them; 28 x 28 is the same in both.
+
+    Args:
+        activation: relu; softplus and silu make the loss twice differentiable.
     """
+
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:
@@ -56,14 +74,14 @@ class MadryCNN(Architecture):
         network = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(channels, 32, 5, padding=2),
-                relu1=nn.ReLU(),
+                activation1=ACTIVATIONS[self.activation](),
                 pool1=nn.MaxPool2d(2),
                 conv2=nn.Conv2d(32, 64, 5, padding=2),
-                relu2=nn.ReLU(),
+                activation2=ACTIVATIONS[self.activation](),
                 pool2=nn.MaxPool2d(2),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(64 * (height // 4) * (width // 4), 1024),
-                relu3=nn.ReLU(),
+                activation3=ACTIVATIONS[self.activation](),
                 fc2=nn.Linear(1024, classes),
             )
         )
@@ -84,13 +102,16 @@ class TradesCNN(Architecture):
 
     Args:
         dropout: probability of dropping a number of the first hidden layer.
+        activation: relu; softplus and silu make the loss twice differentiable.
     """
 
     dropout: float = 0.5
+    activation: str = "relu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need_dropout(self.dropout)
+        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:
@@ -107,21 +128,21 @@ class TradesCNN(Architecture):
         network = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(channels, 32, 3),
-                relu1=nn.ReLU(),
+                activation1=ACTIVATIONS[self.activation](),
                 conv2=nn.Conv2d(32, 32, 3),
-                relu2=nn.ReLU(),
+                activation2=ACTIVATIONS[self.activation](),
                 pool1=nn.MaxPool2d(2),
                 conv3=nn.Conv2d(32, 64, 3),
-                relu3=nn.ReLU(),
+                activation3=ACTIVATIONS[self.activation](),
                 conv4=nn.Conv2d(64, 64, 3),
-                relu4=nn.ReLU(),
+                activation4=ACTIVATIONS[self.activation](),
                 pool2=nn.MaxPool2d(2),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(64 * height * width, 200),
-                relu5=nn.ReLU(),
+                activation5=ACTIVATIONS[self.activation](),
                 dropout=nn.Dropout(self.dropout),
                 fc2=nn.Linear(200, 200),
-                relu6=nn.ReLU(),
+                activation6=ACTIVATIONS[self.activation](),
                 fc3=last,
             )
         )
