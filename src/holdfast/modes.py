@@ -32,6 +32,19 @@ def inference(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_dropout(model: nn.Module) -> Iterator[None]:
+    """Put every module but BatchNorm's layers in eval mode, and give each its own flag back afterwards."""
+    flags = [(module, module.training) for module in model.modules() if not isinstance(module, _BatchNorm)]
+    try:
+        for module, _ in flags:
+            module.training = False
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+@contextmanager
 def searching(model: nn.Module, batch_statistics: bool) -> Iterator[Classifier]:
     """The modes of an inner search: eval everywhere, so that dropout is off and running statistics rest.
 

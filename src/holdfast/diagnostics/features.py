@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from holdfast import modes
 from holdfast.data import ImageSet, ordered_batches
 from holdfast.diagnostics.adversary import SEARCH, adversaries
-from holdfast.diagnostics.layers import head, leaves, watching
 from holdfast.errors import InvalidInput
+from holdfast.models.layers import head, leaves, watching
 from holdfast.results import Compactness, Divergence
 from holdfast.threat import ThreatModel
 from holdfast.typing import Images, Labels, PerExample

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.diagnostics.layers import head, leaves, watching
 from holdfast.errors import InvalidInput
+from holdfast.models.layers import head, leaves, watching
 
 
 class Shared(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import InvalidInput, unknown
-from holdfast.typing import Images
+from holdfast.typing import Images, Logits
 
 Seen = Callable[[str, Tensor, Tensor], None]  # layer's name, its (first) input, its output
 
@@ -63,3 +63,30 @@ def head(model: nn.Module, x: Images) -> str:
     if not weighted:
         raise InvalidInput("no layer of the model has parameters, so none can be told to be the last; name a layer")
     return weighted[-1]
+
+
+def with_features(model: nn.Module, x: Images, layer: str | None = None) -> tuple[Logits, Tensor]:
+    """One forward pass of [B, ...] inputs: the logits, and [B, d] features with their graph.
+
+    Args:
+        layer: whose output the features are; None for the input of the last layer with parameters, which is the
+            representation that the logits are linear in.
+
+    Raises:
+        InvalidInput: no such layer, or one that gives no row for each example.
+    """
+    modules = dict(model.named_modules())
+    weighted = [name for name in leaves(model) if any(True for _ in modules[name].parameters())]
+    found: list[Tensor] = []
+
+    def seen(name: str, given: Tensor, output: Tensor) -> None:
+        # Of all calls the last one counts. Copied, because a layer that works in place would change it.
+        found[:] = [given if layer is None else output.clone()]
+
+    with watching(model, weighted if layer is None else [layer], seen):
+        logits: Logits = model(x)
+    if not found or len(found[0]) != len(x):
+        raise InvalidInput(
+            f"layer {layer or 'in front of the logits'!r} gives no tensor with one row for each example; name another"
+        )
+    return logits, found[0].flatten(1)
