@@ -6,14 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import FGSMRS, NFGSM, PGD, Gaussian, Uniform
+from holdfast.attacks import FGSMRS, NFGSM, PGD, Adam, Gaussian, Uniform
 from holdfast.errors import InvalidInput
 from holdfast.methods import (
+    ADR,
+    ADRTRADES,
     ATLAS,
     AWP,
     CURE,
     FGSMAT,
     FGSMRSAT,
+    LLR,
     MART,
     METHODS,
     NFGSMAT,
@@ -50,6 +53,11 @@ VARIANTS: dict[str, Method] = {
     "trades": TRADES(inner=PGD(steps=3, initial=TRADES().inner.initial)),
     "trades-batch-statistics": TRADES(inner=SHORT, batch_statistics=True),
     "mart": MART(inner=PGD(steps=3, initial=Gaussian(0.001))),
+    "llr": LLR(inner=SHORT),
+    "llr-exact": LLR(inner=SHORT, exact_gradient=True),
+    "adr": ADR(inner=SHORT),
+    "adr-confidence-alone": ADR(0.5, 0.5, 0.0, 0.0, 0.0, inner=SHORT, batch_statistics=False),
+    "adr_trades": ADRTRADES(inner=PGD(steps=3, initial=Gaussian(0.001)), global_smoothness=1.0),
     "atlas": ATLAS(),
     "atlas-apart": ATLAS(inner=SHORT, together=False, batch_statistics=False),
     "atlas-local": ATLAS(global_component=None),
@@ -74,6 +82,9 @@ VARIANTS: dict[str, Method] = {
     "atlas-penalty-alone": ATLAS(local_component=GradientPenalty(), global_component=None),
 }
 
+# Their gradient is not that of the value, but of a value with parts held fixed; test_adr.py has it from the reference.
+DETACHING = ("adr", "adr_trades")
+
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_laws(name: str) -> None:
@@ -90,6 +101,7 @@ def test_the_local_point_may_leave_the_ball_if_asked_to() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if not isinstance(VARIANTS[name], Wrapper)])
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in DETACHING])
 def test_the_gradient_is_that_of_the_value(name: str, bench) -> None:
     """Sign steps do not move with the weights, so a central difference of the whole loss sees the outer loss alone.
 
@@ -137,6 +149,9 @@ def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images,
         (FreeAT(), 1),
         (TRADES(), 12 + 1 / 3),
         (MART(), 12),
+        (LLR(), 14),
+        (ADR(), 12),
+        (ADRTRADES(), 12 + 1 / 3),
         (ATLAS(), 4),
         (ATLAS(global_component=None), 3),
         (ATLAS(local_component=None), 3),
@@ -157,6 +172,8 @@ def test_defaults_are_those_of_the_papers() -> None:
         (FreeAT(), FreeAT(replays=8, step_size=1.0)),
         (TRADES(), TRADES(6.0, PGD(steps=10, step_size=0.25, initial=Gaussian(0.001)), batch_statistics=False)),
         (MART(), MART(6.0, PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001)), batch_statistics=False)),
+        (LLR(), LLR(2.0, 4.0, 1.2, PGD(steps=10, step_size=0.1 / (8 / 255), rule=Adam()), exact_gradient=False)),
+        (ADR(), ADR(0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 0.0, None, "cross_entropy", PGD(10, 0.25), True)),
         (ATLAS(), ATLAS(FGSMRS(), WorstPoint(2 / 3, 0.5, True), GlobalComponent(1.0, "kl", False), True, True)),
     ):
         assert default == expected

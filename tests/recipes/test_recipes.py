@@ -79,6 +79,11 @@ def in_levels(recipe: Recipe, levels: int) -> tuple[Fraction, Fraction]:
         ("cifar10", "pgd_at", 255, "8", "2", 10),
         ("cifar10", "trades", 1, "31/1000", "7/1000", 10),
         ("cifar100", "trades", 255, "8", "2", 10),
+        ("mnist", "adr", 1, "3/10", "1/100", 40),
+        ("mnist", "adr_trades", 1, "3/10", "1/100", 40),
+        ("cifar10", "llr", 255, "8", "51/2", 10),
+        ("cifar10", "adr", 255, "8", "2", 10),
+        ("cifar10", "adr_trades", 1, "31/1000", "7/1000", 10),
         ("cifar10", "mart", 1, "31/1000", "7/1000", 10),
     ],
 )

@@ -1,6 +1,7 @@
 """Training methods, one file a paper."""
 
 from holdfast.errors import unknown
+from holdfast.methods.adr import ADR, ADRTRADES
 from holdfast.methods.atlas import ATLAS
 from holdfast.methods.awp import AWP
 from holdfast.methods.base import Batch, Loss, Method, Progress, Task, Wrapper
@@ -10,6 +11,7 @@ from holdfast.methods.fgsm_rs import FGSMRSAT
 from holdfast.methods.free import FreeAT
 from holdfast.methods.grad_align import GradAlign
 from holdfast.methods.jacobian import JacobianRegularisation
+from holdfast.methods.llr import LLR
 from holdfast.methods.mart import MART
 from holdfast.methods.n_fgsm import NFGSMAT
 from holdfast.methods.natural import Natural
@@ -26,6 +28,9 @@ METHODS: dict[str, type[Method]] = {
     "free": FreeAT,
     "trades": TRADES,
     "mart": MART,
+    "llr": LLR,
+    "adr": ADR,
+    "adr_trades": ADRTRADES,
     "atlas": ATLAS,
 }
 
@@ -42,11 +47,14 @@ def method(name: str) -> Method:
 
 
 __all__ = [
+    "ADR",
+    "ADRTRADES",
     "ATLAS",
     "AWP",
     "CURE",
     "FGSMAT",
     "FGSMRSAT",
+    "LLR",
     "MART",
     "METHODS",
     "NFGSMAT",

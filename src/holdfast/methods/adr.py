@@ -143,8 +143,8 @@ class _Pair:
     @property
     def weights(self) -> Tensor:
         """[B, B] w_ij."""
-        same = self.y[:, None] == self.y
-        return torch.where(same, 1.0, 1.0 - 1.0 / SCALE).to(self.attacked.dtype)
+        different = self.y[:, None] != self.y
+        return 1.0 - different.to(self.attacked.dtype) / SCALE
 
 
 def _local_compactness(pair: _Pair) -> PerExample:

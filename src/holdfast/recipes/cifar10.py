@@ -5,9 +5,12 @@ from dataclasses import replace
 from holdfast.attacks import FGSM, FGSMRS, NFGSM, PGD, Gaussian, Uniform
 from holdfast.data import HorizontalFlip, RandomCrop, source
 from holdfast.methods import (
+    ADR,
+    ADRTRADES,
     ATLAS,
     FGSMAT,
     FGSMRSAT,
+    LLR,
     MART,
     NFGSMAT,
     PGDAT,
@@ -131,6 +134,74 @@ def mart() -> Recipe:
     )
 
 
+def llr() -> Recipe:
+    config = f"{citations.LLR}, config.py, datasets.py, wide_resnet.py"
+    return Recipe(
+        method=LLR(),
+        threat=Linf(8 / 255),
+        data=source("cifar10"),
+        model=WideResNet(
+            depth=28,
+            widen=8,
+            activation="softplus",
+            mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
+            std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
+        ),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=2e-4, decay_everything=False),
+        schedule=Step(milestones=(0.8, 0.88, 0.96), drop=0.1),
+        epochs=131,
+        batch_size=64,
+        augment=(RandomCrop(padding=4, mode="reflect"), HorizontalFlip()),
+        eps_warmup=0.005,
+        sources=cited(
+            config,
+            {
+                "epochs": f"{config}: 100,000 steps, rounded to epochs of 49,000 images",
+                "augment": f"{config}; ours to crop each image on its own, where the source crops a batch alike",
+                "eps_warmup": f"{config}: 500 of 100,000 steps",
+            },
+        ),
+    )
+
+
+def adr() -> Recipe:
+    release = f"{citations.ADR}, ADR_tf/config.json, README.md, train_compact.py"
+    return Recipe(
+        method=ADR(inner=PGD(steps=10, step_size=2 / 8)),
+        threat=Linf(8 / 255),
+        data=source("cifar10"),
+        model=PreActResNet18(mean=_MEAN, std=_STD),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=2e-4, decay_everything=False),
+        schedule=Step(milestones=(4 / 9, 6 / 9), drop=0.1),
+        epochs=235,
+        batch_size=128,
+        augment=(RandomCrop(padding=2), HorizontalFlip()),
+        sources=cited(
+            release,
+            {
+                "model": f"ours, in place of the ResNet-32 of {release}",
+                "epochs": f"{release}: 90,000 steps, rounded to epochs of 49,000 images",
+            },
+        ),
+    )
+
+
+def adr_trades() -> Recipe:
+    port = f"{citations.ADR}, ADR_pt/adr.py, models.py, mysetting.py, 02a_adversarial_training.py"
+    return replace(
+        trades(),
+        method=ADRTRADES(
+            global_smoothness=1.0,
+            inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001)),  # 0.007
+        ),
+        model=PreActResNet18(),
+        optimizer=SGD(lr=0.01, momentum=0.9, weight_decay=3.5e-3),
+        schedule=Step(milestones=(0.75, 0.9), drop=0.1),
+        epochs=100,
+        sources=cited(port, {"model": f"ours, in place of the ResNet-18 of {port}"}),
+    )
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -140,5 +211,8 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "llr": llr,
+    "adr": adr,
+    "adr_trades": adr_trades,
     "atlas": atlas,
 }

@@ -13,6 +13,7 @@ from holdfast.threat import Linf
 
 _MODEL = PreActResNet18(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
 _RICE = f"{citations.RICE}, train_cifar100.py"
+_STATISTICS = {"model.mean": f"{_RICE}, rounded", "model.std": f"{_RICE}, rounded"}
 _N_FGSM = f"{citations.N_FGSM}, train.py, experiments.sh"
 _LIKE_N_FGSM = f"ours, in the setting of {_N_FGSM}"
 
@@ -43,7 +44,7 @@ def pgd_at() -> Recipe:
         data=source("cifar100"),
         model=_MODEL,
         augment=(RandomCrop(padding=4), HorizontalFlip()),
-        sources=cited(_RICE, {"model.mean": f"{_RICE}, rounded", "model.std": f"{_RICE}, rounded"}),
+        sources=cited(_RICE, _STATISTICS),
     )
 
 
@@ -93,6 +94,24 @@ def mart() -> Recipe:
     return replace(cifar10.mart(), data=source("cifar100"), sources=sources)
 
 
+def llr() -> Recipe:
+    recipe = cifar10.llr()
+    model = replace(recipe.model, mean=_MODEL.mean, std=_MODEL.std)
+    ours = {name: source for name, source in recipe.sources.items() if name in ("epochs", "augment", "eps_warmup")}
+    sources = cited(f"ours: as on CIFAR-10 in {citations.LLR}", ours | _STATISTICS)
+    return replace(recipe, data=source("cifar100"), model=model, sources=sources)
+
+
+def adr() -> Recipe:
+    sources = cited(f"ours: as on CIFAR-10 in {citations.ADR}, ADR_tf", _STATISTICS)
+    return replace(cifar10.adr(), data=source("cifar100"), model=_MODEL, sources=sources)
+
+
+def adr_trades() -> Recipe:
+    sources = cited(f"ours: as on CIFAR-10 in {citations.ADR}, ADR_pt")
+    return replace(cifar10.adr_trades(), data=source("cifar100"), sources=sources)
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -102,5 +121,8 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "llr": llr,
+    "adr": adr,
+    "adr_trades": adr_trades,
     "atlas": atlas,
 }

@@ -7,7 +7,7 @@ test images, 3 seeds); at the 0.3 of MNIST nothing stands on so few pixels. A tr
 from dataclasses import replace
 
 from holdfast.data import Digits
-from holdfast.methods import ATLAS, FGSMAT, FGSMRSAT, MART, NFGSMAT, PGDAT, TRADES, FreeAT, Natural
+from holdfast.methods import ADR, ADRTRADES, ATLAS, FGSMAT, FGSMRSAT, LLR, MART, NFGSMAT, PGDAT, TRADES, FreeAT, Natural
 from holdfast.models import WongCNN
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.recipes import citations
@@ -60,6 +60,18 @@ def mart() -> Recipe:
     return replace(natural(), method=MART())
 
 
+def llr() -> Recipe:
+    return replace(natural(), method=LLR(), model=WongCNN(activation="softplus"))
+
+
+def adr() -> Recipe:
+    return replace(natural(), method=ADR())
+
+
+def adr_trades() -> Recipe:
+    return replace(natural(), method=ADRTRADES())
+
+
 def atlas() -> Recipe:
     return replace(natural(), method=ATLAS())
 
@@ -73,5 +85,8 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "llr": llr,
+    "adr": adr,
+    "adr_trades": adr_trades,
     "atlas": atlas,
 }

@@ -5,9 +5,12 @@ from dataclasses import replace
 from holdfast.attacks import FGSMRS, PGD, Gaussian, Uniform
 from holdfast.data import source
 from holdfast.methods import (
+    ADR,
+    ADRTRADES,
     ATLAS,
     FGSMAT,
     FGSMRSAT,
+    LLR,
     MART,
     NFGSMAT,
     PGDAT,
@@ -117,6 +120,34 @@ def mart() -> Recipe:
     return replace(trades(), method=MART(beta=6.0, inner=inner), sources=sources)
 
 
+def llr() -> Recipe:
+    method = f"ours: the weights of {citations.LLR}, its CIFAR-10; nobody has published them for MNIST"
+    ours = {"method": method, "model": f"{_WONG}, but softplus as in {citations.LLR}", "eps_warmup": "ours"}
+    return replace(
+        fgsm_rs(),
+        method=LLR(),
+        model=WongCNN(activation="softplus"),
+        eps_warmup=0.3,
+        sources=cited(_LIKE_WONG, ours),
+    )
+
+
+def adr() -> Recipe:
+    port = f"{citations.ADR}, ADR_pt/adr.py, models.py, mysetting.py, 02a_adversarial_training.py"
+    inner = PGD(steps=40, step_size=1 / 30)
+    return replace(
+        trades(),
+        method=ADR(1.0, 1.0, global_smoothness=1.0, layer="flatten", inner=inner, batch_statistics=False),
+        schedule=Step(milestones=(0.55, 0.75, 0.9), drop=0.1),
+        sources=cited(port),
+    )
+
+
+def adr_trades() -> Recipe:
+    inner = PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))
+    return replace(adr(), method=ADRTRADES(global_smoothness=1.0, layer="flatten", inner=inner))
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -126,5 +157,8 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "llr": llr,
+    "adr": adr,
+    "adr_trades": adr_trades,
     "atlas": atlas,
 }
