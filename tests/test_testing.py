@@ -417,7 +417,7 @@ class ChargesTooLittle(FGSMRSAT):
         (WeighsTheFirstRowMore, "a permuted batch has the same loss"),
         (
             SearchesInTrainMode,
-            r"running statistics move in the outer passes alone; they moved in passes \[0, 1\], and the outer",
+            "running statistics move in the outer passes in train mode alone; they moved 2 times, in 1",
         ),
         (ForgetsTheModel, "the loss comes from the model"),
         (ChargesTooLittle, "`passes` is what a step costs; it says 1, counted are 2"),

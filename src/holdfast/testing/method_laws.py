@@ -103,12 +103,13 @@ class _Trial:
         _check_loss(laws, loss)
         outer = _differentiated(loss, meter)
         self._check_points(outer, self.threat)
-        if norms(model):
-            laws.require(bool(meter.moved), "running statistics move")
+        moving = sum(meter.moving[position] for position in meter.reached)
+        for norm in norms(model):
+            moved = int(norm.get_buffer("num_batches_tracked"))
             laws.require(
-                meter.moved <= meter.reached,
-                "running statistics move in the outer passes alone",
-                f"they moved in passes {sorted(meter.moved)}, and the outer ones are {sorted(meter.reached)}",
+                0 < moved == moving,
+                "running statistics move in the outer passes in train mode alone",
+                f"they moved {moved} times, in {moving} such passes",
             )
         for name, parameter in model.named_parameters():
             gradient = parameter.grad

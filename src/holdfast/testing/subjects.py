@@ -75,17 +75,17 @@ class Meter:
 
     Attributes:
         asked: inputs of the forward passes, in order.
+        moving: BatchNorm's running statistics followed these passes.
         backward_rows: examples that passed backwards.
         double: a backward pass was itself recorded for differentiation.
         reached: positions in `asked` of the passes that a backward pass went through.
-        moved: positions of the passes that moved BatchNorm's running statistics.
     """
 
     asked: list[Images] = field(default_factory=list)
+    moving: list[bool] = field(default_factory=list)
     backward_rows: int = 0
     double: bool = False
     reached: set[int] = field(default_factory=set)
-    moved: set[int] = field(default_factory=set)
 
     @property
     def forward_rows(self) -> int:
@@ -115,15 +115,10 @@ class _CountBackward(torch.autograd.Function):
 def metered(model: nn.Module) -> Iterator[Meter]:
     """Count the passes of `model`; backward passes through its answers count even after the block."""
     meter = Meter()
-    batches = [norm.get_buffer("num_batches_tracked") for norm in norms(model)]
-    before = [number.clone() for number in batches]
 
     def count(module: nn.Module, arguments: tuple[Tensor, ...], logits: Tensor) -> Tensor:
         meter.asked.append(arguments[0].detach().clone())
-        for number, last in zip(batches, before, strict=True):
-            if not torch.equal(number, last):
-                meter.moved.add(len(meter.asked) - 1)
-                last.copy_(number)
+        meter.moving.append(any(norm.training and norm.track_running_stats for norm in norms(model)))
         counted: Tensor = _CountBackward.apply(logits, meter, len(meter.asked) - 1)  # type: ignore[no-untyped-call]
         return counted
 
