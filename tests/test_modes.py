@@ -110,3 +110,35 @@ def test_a_replacement_is_asked_in_searches_of_its_model_alone(bn_cnn: nn.Module
             assert asked is bn_cnn
     with modes.searching(mixed, True) as asked:
         assert asked is mixed
+
+
+def test_lent_tensors_answer_and_pass_gradients_on(mixed: nn.Module, images: Tensor) -> None:
+    mixed.eval()
+    own = list(mixed.parameters())
+    moved = copy.deepcopy(mixed)
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            parameter.add_(0.1)
+    with modes.substituted(mixed, {parameter: parameter + 0.1 for parameter in own}):
+        logits = mixed(images)
+    expected = moved(images)
+    assert torch.equal(logits, expected)
+    assert all(one is other for one, other in zip(mixed.parameters(), own, strict=True))
+    logits.sum().backward()
+    expected.sum().backward()
+    for one, other in zip(own, moved.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+
+
+def test_a_tied_weight_is_lent_under_both_names() -> None:
+    layer = nn.Linear(3, 3)
+    tied = nn.Sequential(layer, nn.Linear(3, 3))
+    tied[1].weight = layer.weight
+    lent = torch.zeros(3, 3)
+    seen = []
+    tied.register_forward_hook(lambda *_: seen.append((tied[0].weight is lent, tied[1].weight is lent)))
+    with pytest.raises(RuntimeError), modes.substituted(tied, {layer.weight: lent}):
+        tied(torch.zeros(1, 3)).backward(torch.ones(7))  # a gradient of the wrong shape
+    assert seen == [(True, True)]
+    assert tied[0].weight is tied[1].weight is layer.weight
+    assert isinstance(layer.weight, nn.Parameter)

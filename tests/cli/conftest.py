@@ -11,7 +11,7 @@ from holdfast.recipe import Recipe
 
 METHODS_FILE = """
 from dataclasses import dataclass
-from holdfast.methods import PGDAT, Batch, Method, TRADES
+from holdfast.methods import AWP, PGDAT, Batch, Method, TRADES
 from holdfast.recipes import recipe
 from holdfast.recipes import digits
 
@@ -21,6 +21,7 @@ class Own(PGDAT):
 
 instance = Own(weight=2.0)
 whole = digits.natural()
+around = AWP(method=TRADES())
 def function(): return digits.trades()
 def factory(): return Own(weight=3.0)
 def needs(x): return x

@@ -8,7 +8,7 @@ import pytest
 
 import holdfast.training
 from holdfast.cli import main
-from holdfast.methods import TRADES
+from holdfast.methods import AWP, TRADES
 from holdfast.models import MLP
 from holdfast.recipe import Adam, Recipe
 from holdfast.recipes import recipe
@@ -51,6 +51,23 @@ def test_a_users_file_gives_a_recipe_or_a_method(
     assert made.optimizer == recipe("digits", base).optimizer
     assert made.epochs == 7
     assert out == Path(f"runs/digits-{name}-s0")
+
+
+def test_a_wrapper_goes_around_a_name_or_a_users_method(
+    trained: list[tuple[Recipe, Path, dict[str, Any]]], capsys: Capture
+) -> None:
+    changes = ["--set", "method.gamma=0.02", "--set", "method.method.beta=3"]
+    assert main(["train", "trades+awp", "--data", "digits", *changes]) == 0
+    assert main(["train", "mine.py:Own+grad_align+awp", "--data", "digits"]) == 0
+    assert main(["train", "mine.py:around", "--data", "mnist"]) == 0
+    (made, out, _), (own, beside, _), (around, _, _) = trained
+    assert made.method == AWP(method=TRADES(beta=3.0), gamma=0.02)
+    assert out == Path("runs/digits-trades+awp-s0")
+    assert repr(own.method).startswith("AWP(method=GradAlign(method=Own(")
+    assert beside == Path("runs/digits-Own+grad_align+awp-s0")
+    assert around.optimizer == recipe("mnist", "trades").optimizer  # that of the method inside
+    assert main(["train", "trades+atlas", "--data", "digits"]) == 2
+    assert "unknown wrapper 'atlas' (known: awp, grad_align)" in capsys.readouterr().err
 
 
 def test_other_data_take_the_nearest_recipe_and_say_so(

@@ -184,8 +184,11 @@ def test_defaults_are_those_of_the_papers() -> None:
 def test_methods_have_names() -> None:
     for name in METHODS:
         assert method(name) == METHODS[name]()
+    assert method("trades+grad_align+awp") == AWP(method=GradAlign(method=TRADES()))
     with pytest.raises(InvalidInput, match="did you mean 'trades'"):
         method("trade")
+    with pytest.raises(InvalidInput, match="unknown wrapper 'atlas'"):
+        method("trades+atlas")
 
 
 def test_parts_are_what_they_say(bench) -> None:

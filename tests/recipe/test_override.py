@@ -9,7 +9,7 @@ import pytest
 from holdfast.attacks import FGSMRS, PGD, CrossEntropy, Gaussian, Margin, Zero
 from holdfast.data import Digits, HorizontalFlip, RandomCrop
 from holdfast.errors import InvalidInput
-from holdfast.methods import ATLAS, PGDAT, TRADES, GlobalComponent, GradientPenalty, WorstPoint
+from holdfast.methods import ATLAS, AWP, PGDAT, TRADES, GlobalComponent, GradAlign, GradientPenalty, WorstPoint
 from holdfast.models import MLP, MadryCNN, PreActResNet18, UserModel, WideResNet, WongCNN
 from holdfast.recipe import EMA, SGD, Adam, Constant, Cosine, OneCycle, Recipe, Step
 from holdfast.recipe.codec import differences
@@ -109,6 +109,15 @@ def test_parts_are_chosen_and_filled_in_one_breath() -> None:
     # A part that is only changed keeps its other fields.
     assert override(RECIPE, ["method.global_component.beta=6"]).method == ATLAS(global_component=GlobalComponent(6.0))
     assert override(RECIPE, ["optimizer.momentum=0"]).optimizer == SGD(lr=0.2, momentum=0.0)
+
+
+def test_a_wrapped_method_is_reached_through_its_wrapper() -> None:
+    texts = ["method=awp", "method.gamma=0.02", "method.method=trades", "method.method.beta=3"]
+    assert override(RECIPE, texts).method == AWP(method=TRADES(beta=3.0), gamma=0.02)
+    around = replace(RECIPE, method=AWP(method=GradAlign(method=RECIPE.method)))
+    deep = override(around, ["method.method.method.local_component=none"])
+    assert deep.method == AWP(method=GradAlign(method=ATLAS(local_component=None)))
+    assert override(around, ["method.method=pgd_at"]).method == AWP(method=PGDAT())
 
 
 def test_another_network_keeps_the_statistics_of_the_data(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from holdfast import recipes
 from holdfast.attacks import PGD
 from holdfast.errors import InvalidInput
-from holdfast.methods import METHODS, PGDAT
+from holdfast.methods import AWP, METHODS, PGDAT, GradAlign
 from holdfast.recipe import Recipe
 from holdfast.recipe.codec import decode, encode
 from holdfast.recipe.sources import leaves, source_of
@@ -24,7 +25,9 @@ def all_recipes() -> Iterator[tuple[str, str, Recipe]]:
 
 
 def test_every_method_has_a_recipe_for_every_small_data_set() -> None:
-    assert set(SMALL) == {(d, m) for d in ("digits", "mnist", "cifar10", "cifar100") for m in METHODS}
+    published = {("cifar10", "trades+awp"), ("cifar100", "trades+awp")}
+    assert set(SMALL) - published == {(d, m) for d in ("digits", "mnist", "cifar10", "cifar100") for m in METHODS}
+    assert published <= set(SMALL)
     assert {m for d, m in recipes.names() if d == "imagenet"} == {"fgsm_rs", "pgd_at", "free"}
 
 
@@ -55,7 +58,7 @@ def test_what_is_ours_says_so_and_what_is_published_cites() -> None:
 @pytest.mark.parametrize(("data", "method"), SMALL)
 def test_a_recipe_is_the_method_it_is_named_after_and_can_be_written_down(data: str, method: str) -> None:
     recipe = recipes.recipe(data, method)
-    assert type(recipe.method) is METHODS[method]
+    assert type(recipe.method) is METHODS[method.rpartition("+")[2]]
     assert recipe.data.name == data
     assert decode(encode(recipe)) == recipe
 
@@ -127,3 +130,25 @@ def test_the_speed_run_is_one_step_atlas_on_cifar10_at_low_precision() -> None:
         assert getattr(fast, name) == getattr(published, name)
     assert (fast.precision, fast.channels_last, fast.method.passes) == ("bfloat16", True, 4.0)
     assert decode(encode(fast)) == fast
+
+
+def test_a_wrapper_goes_around_any_recipe() -> None:
+    inside, around = recipes.recipe("mnist", "trades"), recipes.recipe("mnist", "trades+grad_align+awp")
+    assert around.method == AWP(method=GradAlign(method=inside.method))
+    assert replace(around, method=inside.method, sources=inside.sources) == inside
+    assert source_of(around.sources, "method.method.method.beta") == source_of(inside.sources, "method.beta")
+    assert "ours" in source_of(around.sources, "method.gamma")
+    assert all(source_of(around.sources, path) for path, _ in leaves(around))
+    assert decode(encode(around)) == around
+    assert recipes.recipe("cifar10", "trades+awp").method.gamma == 0.005  # published, so not the default
+    with pytest.raises(InvalidInput, match="unknown wrapper 'trades'"):
+        recipes.recipe("mnist", "awp+trades")
+    with pytest.raises(InvalidInput, match="unknown method 'trade'; did you mean 'trades'"):
+        recipes.recipe("mnist", "trade+awp")
+
+
+def test_weights_of_the_reference_codes_are_in_the_unit_of_our_inputs() -> None:
+    jacobian, cure = recipes.recipe("mnist", "jacobian"), recipes.recipe("cifar10", "cure")
+    # Inputs that are divided by a deviation have gradients that are larger by it, and steps that are longer by it.
+    assert jacobian.method.weight == pytest.approx(0.1 * jacobian.model.std[0] ** 2)
+    assert (cure.method.weight, cure.method.h) == pytest.approx((4 * 0.2, 3 * 0.2))

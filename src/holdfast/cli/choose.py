@@ -10,9 +10,10 @@ import torch
 from holdfast import userfile
 from holdfast.data import Source, source
 from holdfast.errors import InvalidInput, unknown
-from holdfast.methods import METHODS, Method
+from holdfast.methods import METHODS, WRAPPERS, Method, Wrapper
 from holdfast.recipe import Recipe
 from holdfast.recipes.choice import choose
+from holdfast.recipes.wrapping import wrapped
 
 _STAND_IN = "fgsm_rs"  # whose recipe a user's own method starts from, if it extends none of ours
 
@@ -21,19 +22,28 @@ def begin(what: str, data: str | None, like: str | None) -> tuple[Recipe, str, s
     """The recipe before any change; a short name for its run; and in words, which recipe it is.
 
     Args:
-        what: name of a method, or PATH.py:NAME of a Recipe, a Method, or a function that returns one of them.
+        what: name of a method, or PATH.py:NAME of a Recipe, a Method, or a function that returns one of them; either
+            with +WRAPPER behind it, as in trades+awp.
         data: name or path of the images; without it, those of the user's own recipe.
         like: the data set whose recipe to take.
 
     Raises:
         InvalidInput: an unknown name, or something is missing.
     """
+    inside, plus, wrapper = what.rpartition("+")
+    if plus and userfile.parse(inside.partition("+")[0]):
+        recipe, name, why = begin(inside, data, like)
+        return wrapped(recipe, wrapper), f"{name}+{wrapper}", f"{why}; inside {wrapper}"
     reference = userfile.parse(what)
     if reference is None:
         if what.endswith(".py"):
             raise InvalidInput(f"say which name of {what} to train, e.g. {what}:my_recipe")
-        if what not in METHODS:
-            raise unknown("method", what, [*METHODS, "PATH.py:NAME"])
+        first, *around = what.split("+")
+        if first not in METHODS:
+            raise unknown("method", first, [*METHODS, "PATH.py:NAME"])
+        for name in around:
+            if name not in WRAPPERS:
+                raise unknown("wrapper", name, WRAPPERS)
         recipe, why = _of_pair(what, data, like)
         return recipe, what, why
     made = _made(what, userfile.load(*reference))
@@ -41,7 +51,10 @@ def begin(what: str, data: str | None, like: str | None) -> tuple[Recipe, str, s
         if like is not None:
             raise InvalidInput(f"{what} is a whole recipe, so --recipe {like} has no place; leave one of them out")
         return (made if data is None else replace(made, data=located(data))), reference[1], what
-    kin = next((name for name, kind in METHODS.items() if isinstance(made, kind)), _STAND_IN)
+    bare = made
+    while isinstance(bare, Wrapper):
+        bare = bare.method
+    kin = next((name for name, kind in METHODS.items() if isinstance(bare, kind)), _STAND_IN)
     recipe, why = _of_pair(kin, data, like)
     sources = {path: text for path, text in recipe.sources.items() if not path.startswith("method.")}
     recipe = replace(recipe, method=made, sources=sources | {"method": what})

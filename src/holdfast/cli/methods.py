@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the table."""
     from dataclasses import fields
 
-    from holdfast.methods import METHODS
+    from holdfast.methods import METHODS, WRAPPERS
 
     rows = []
     for name, kind in METHODS.items():
@@ -32,5 +32,7 @@ def run(options: argparse.Namespace) -> int:
     print(table(rows, ("method", "passes", "what it is")))
     print(
         "\nPasses are those of the defaults. Set an option: holdfast train METHOD --data DATA --set method.OPTION=VALUE"
+        f"\nAround any other method go {' and '.join(WRAPPERS)}: holdfast train trades+awp --data DATA "
+        "--set method.gamma=0.005 --set method.method.beta=3"
     )
     return 0

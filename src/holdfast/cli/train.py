@@ -17,6 +17,7 @@ examples:
   holdfast train pgd_at --data cifar10 --eps 8/255 --epochs 30 --set optimizer.lr=0.1
   holdfast train trades --data ./photos --recipe cifar10     your images, the recipe of others
   holdfast train atlas --data digits --set method.local_component=none
+  holdfast train trades+awp --data cifar10 --set method.gamma=0.01 --set method.method.beta=3
   holdfast train my_method.py:my_recipe --out runs/mine      a function of yours that returns a Recipe
   holdfast train --resume runs/mine                          after a crash, a kill or Ctrl-C
   torchrun --nproc-per-node 2 -m holdfast train atlas --data cifar10

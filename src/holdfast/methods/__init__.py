@@ -32,18 +32,30 @@ METHODS: dict[str, type[Method]] = {
     "adr": ADR,
     "adr_trades": ADRTRADES,
     "atlas": ATLAS,
+    "cure": CURE,
+    "jacobian": JacobianRegularisation,
+    "grad_align": GradAlign,
+    "awp": AWP,
 }
+
+# Those that hold another method: NAME+awp is AWP around the method NAME.
+WRAPPERS: dict[str, type[Wrapper]] = {name: kind for name, kind in METHODS.items() if issubclass(kind, Wrapper)}
 
 
 def method(name: str) -> Method:
-    """The method of a name, with its default hyper-parameters.
+    """The method of a name, with its default hyper-parameters; "trades+awp" is AWP(method=TRADES()).
 
     Raises:
         InvalidInput: the name is unknown; the message has the nearest one.
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    return METHODS[name]()
+    inside, plus, wrapper = name.rpartition("+")
+    if not plus:
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+        return METHODS[name]()
+    if wrapper not in WRAPPERS:
+        raise unknown("wrapper", wrapper, WRAPPERS)
+    return WRAPPERS[wrapper](method=method(inside))
 
 
 __all__ = [
@@ -60,6 +72,7 @@ __all__ = [
     "NFGSMAT",
     "PGDAT",
     "TRADES",
+    "WRAPPERS",
     "Batch",
     "FreeAT",
     "GlobalComponent",

@@ -6,6 +6,7 @@ from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import METHODS
 from holdfast.recipe import Recipe
 from holdfast.recipes import cifar10, cifar10_speedrun, cifar100, digits, imagenet, mnist
+from holdfast.recipes.wrapping import wrapped
 
 _RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
     "digits": digits.RECIPES,
@@ -25,6 +26,8 @@ def names() -> tuple[tuple[str, str], ...]:
 def recipe(data: str, method: str) -> Recipe:
     """The recipe of a data set and a method, by their names.
 
+    NAME+WRAPPER has a recipe of its own where one was published, else that of NAME with the wrapper around its method.
+
     Raises:
         InvalidInput: an unknown name (the nearest is named), or a pair for which nobody has published a recipe.
         MissingExtra: the recipe's model needs a package that is not installed.
@@ -34,6 +37,9 @@ def recipe(data: str, method: str) -> Recipe:
     found = _RECIPES[data]
     if method in found:
         return found[method]()
+    inside, plus, wrapper = method.rpartition("+")
+    if plus:
+        return wrapped(recipe(data, inside), wrapper)
     if method in METHODS:
         raise InvalidInput(
             f"there is no recipe of {method} for {data} (known: {', '.join(sorted(found))}); take another data set's "

@@ -8,6 +8,8 @@ from holdfast.methods import (
     ADR,
     ADRTRADES,
     ATLAS,
+    AWP,
+    CURE,
     FGSMAT,
     FGSMRSAT,
     LLR,
@@ -17,6 +19,8 @@ from holdfast.methods import (
     TRADES,
     FreeAT,
     GlobalComponent,
+    GradAlign,
+    JacobianRegularisation,
     Natural,
     WorstPoint,
 )
@@ -202,6 +206,59 @@ def adr_trades() -> Recipe:
     )
 
 
+def cure() -> Recipe:
+    scaled = f"{citations.CURE}, CURE/CURE.py, whose inputs are divided by 0.2"
+    sources = {
+        "method": "ours: natural training first, in one run, where the source loads a trained network",
+        "method.weight": f"{scaled}: 4",
+        "method.h": f"{scaled}: 3",
+        "method.ramp": f"{citations.CURE}, notebooks/example.ipynb: h rises over 5 of its 15 epochs; ours: linearly",
+        "method.squared": citations.CURE,
+    }
+    return replace(
+        fgsm_rs(),
+        method=CURE(weight=4 * 0.2, h=3 * 0.2, begin=0.5, ramp=0.5 / 3),
+        epochs=30,
+        sources=cited(f"ours, in the setting of {_WONG}", sources),
+    )
+
+
+def jacobian() -> Recipe:
+    sources = {"method": f"{citations.HOFFMAN}, README.md"}
+    return replace(
+        natural(),
+        method=JacobianRegularisation(weight=0.01, projections=1),
+        sources=cited(f"ours, as {citations.RICE}, train_cifar.py --attack none", sources),
+    )
+
+
+def grad_align() -> Recipe:
+    return replace(
+        fgsm(),
+        method=GradAlign(method=fgsm().method, weight=0.2),
+        optimizer=SGD(lr=0.3, momentum=0.9, weight_decay=5e-4),
+        sources=cited(f"{citations.GRAD_ALIGN}, train.py, sh/exps_diff_eps_cifar10.sh"),
+    )
+
+
+def awp() -> Recipe:
+    sources = cited(f"{citations.AWP}, AT_AWP/train_cifar10.py")
+    return replace(pgd_at(), method=AWP(method=pgd_at().method, gamma=0.01), sources=sources)
+
+
+def trades_awp() -> Recipe:
+    inside = TRADES(beta=6.0, inner=PGD(steps=10, step_size=2 / 8, initial=Gaussian(0.001)))
+    return replace(
+        trades(),
+        method=AWP(method=inside, gamma=0.005, warmup=9 / 200),  # from epoch 10 on, counted from 1
+        threat=Linf("8/255"),
+        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(99 / 200, 149 / 200), drop=0.1),  # before epochs 100 and 150, counted from 1
+        epochs=200,
+        sources=cited(f"{citations.AWP}, trades_AWP/train_trades_cifar.py"),
+    )
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -215,4 +272,9 @@ RECIPES = {
     "adr": adr,
     "adr_trades": adr_trades,
     "atlas": atlas,
+    "cure": cure,
+    "jacobian": jacobian,
+    "grad_align": grad_align,
+    "awp": awp,
+    "trades+awp": trades_awp,
 }

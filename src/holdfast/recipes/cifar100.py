@@ -112,6 +112,33 @@ def adr_trades() -> Recipe:
     return replace(cifar10.adr_trades(), data=source("cifar100"), sources=sources)
 
 
+def cure() -> Recipe:
+    return replace(
+        n_fgsm(), method=cifar10.cure().method, sources=cited(_LIKE_N_FGSM, {"method": "ours, as CIFAR-10's"})
+    )
+
+
+def jacobian() -> Recipe:
+    sources = cited(f"ours, as {_RICE} --attack none", {"method": f"{citations.HOFFMAN}, README.md"})
+    return replace(natural(), method=cifar10.jacobian().method, sources=sources)
+
+
+def grad_align() -> Recipe:
+    sources = cited(_LIKE_N_FGSM, {"method": f"{citations.GRAD_ALIGN}, its CIFAR-10"})
+    return replace(n_fgsm(), method=cifar10.grad_align().method, sources=sources)
+
+
+def awp() -> Recipe:
+    augment = "ours: without the rotations by up to 15 degrees of the source"
+    sources = cited(f"{citations.AWP}, AT_AWP/train_cifar100.py", {"augment": augment})
+    return replace(pgd_at(), method=cifar10.awp().method, sources=sources)
+
+
+def trades_awp() -> Recipe:
+    sources = cited(f"{citations.AWP}, trades_AWP/train_trades_cifar.py --data CIFAR100")
+    return replace(trades(), method=cifar10.trades_awp().method, sources=sources)
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -125,4 +152,9 @@ RECIPES = {
     "adr": adr,
     "adr_trades": adr_trades,
     "atlas": atlas,
+    "cure": cure,
+    "jacobian": jacobian,
+    "grad_align": grad_align,
+    "awp": awp,
+    "trades+awp": trades_awp,
 }

@@ -7,7 +7,24 @@ test images, 3 seeds); at the 0.3 of MNIST nothing stands on so few pixels. A tr
 from dataclasses import replace
 
 from holdfast.data import Digits
-from holdfast.methods import ADR, ADRTRADES, ATLAS, FGSMAT, FGSMRSAT, LLR, MART, NFGSMAT, PGDAT, TRADES, FreeAT, Natural
+from holdfast.methods import (
+    ADR,
+    ADRTRADES,
+    ATLAS,
+    AWP,
+    CURE,
+    FGSMAT,
+    FGSMRSAT,
+    LLR,
+    MART,
+    NFGSMAT,
+    PGDAT,
+    TRADES,
+    FreeAT,
+    GradAlign,
+    JacobianRegularisation,
+    Natural,
+)
 from holdfast.models import WongCNN
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.recipes import citations
@@ -76,6 +93,22 @@ def atlas() -> Recipe:
     return replace(natural(), method=ATLAS())
 
 
+def cure() -> Recipe:
+    return replace(natural(), method=CURE())
+
+
+def jacobian() -> Recipe:
+    return replace(natural(), method=JacobianRegularisation(weight=0.1))
+
+
+def grad_align() -> Recipe:
+    return replace(natural(), method=GradAlign())
+
+
+def awp() -> Recipe:
+    return replace(natural(), method=AWP())
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -89,4 +122,8 @@ RECIPES = {
     "adr": adr,
     "adr_trades": adr_trades,
     "atlas": atlas,
+    "cure": cure,
+    "jacobian": jacobian,
+    "grad_align": grad_align,
+    "awp": awp,
 }
