@@ -1,10 +1,11 @@
-# `make demo` runs the main job on built-in data; `make test` passes the tests. Both set up what they need.
+# `make demo` runs the main job on built-in data, `make test` passes the tests, `make bench` measures speed. All set up
+# what they need.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test bench check format clean
 
 # The digits are so small that a second thread only waits for the first.
 demo: export OMP_NUM_THREADS = 1
@@ -18,6 +19,11 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
+
+# The short form, in under 15 minutes on two cores; benchmarks/speed/__main__.py says how to get the long one.
+bench: $(VENV)/installed $(VENV)/peers
+	PYTHONPATH=$(VENV)/peers $(BIN)/python -m benchmarks.speed --short --out runs/bench --pages runs/bench
+	cat runs/bench/speed_cpu_short.md
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -45,6 +51,11 @@ $(VENV)/installed-test: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/installed-test $(VENV)/installed
+
+# Other packages, to compare with, apart from Holdfast's own; without them their rows are left out.
+$(VENV)/peers: $(VENV)/bin/python benchmarks/requirements-peers.txt
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $@ -r benchmarks/requirements-peers.txt || mkdir -p $@
+	touch $@
 
 clean:
 	rm -rf $(VENV) runs/demo report.html .mypy_cache .pytest_cache .ruff_cache

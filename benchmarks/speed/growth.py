@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,11 +32,12 @@ AXES = {
 
 def _training(recipes: Mapping[float, Recipe], device: str, rounds: int) -> Record:
     """Microseconds an example of float32 steps of several recipes, which take turns."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         entered = []
         for x, recipe in recipes.items():
             plain = replace(recipe, precision="float32")
-            entered.append(Contestant(f"{x:g}", trainer_steps(plain, device, Path(folder) / f"{x:g}")))
+            step = stack.enter_context(trainer_steps(plain, device, Path(folder) / f"{x:g}"))
+            entered.append(Contestant(f"{x:g}", step))
         times, _ = contest(entered, rounds, device, warmup=2)
     return {
         f"{x:g}": [1e6 * seconds / recipe.batch_size for seconds in times[f"{x:g}"][clock(device)]]

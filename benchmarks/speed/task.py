@@ -37,17 +37,17 @@ def chosen(subject: Subject, options: argparse.Namespace) -> Recipe:
 def train(subject: Subject, options: argparse.Namespace) -> float:
     """As many steps as two passes over n examples; the examples a second of the second pass."""
     recipe = chosen(subject, options)
-    step = trainer_steps(recipe, options.device, options.folder)
     group = processes(options.device)
     count = max(1, (options.n - 256) // recipe.batch_size)
-    for _ in range(count):
-        step()
-    group.wait()
-    since = time.perf_counter()
-    for _ in range(count):
-        step()
-    group.wait()
-    return count * recipe.batch_size / (time.perf_counter() - since)
+    with trainer_steps(recipe, options.device, options.folder) as step:
+        for _ in range(count):
+            step()
+        group.wait()
+        since = time.perf_counter()
+        for _ in range(count):
+            step()
+        group.wait()
+        return count * recipe.batch_size / (time.perf_counter() - since)
 
 
 def measure(subject: Subject, options: argparse.Namespace) -> float:
@@ -72,8 +72,9 @@ def measure(subject: Subject, options: argparse.Namespace) -> float:
 
 def first_step(subject: Subject, options: argparse.Namespace) -> float:
     """Seconds from the start of the process to the end of the first step, loading the data included."""
-    trainer_steps(chosen(subject, options), options.device, options.folder)()
-    return time.monotonic() - options.begun
+    with trainer_steps(chosen(subject, options), options.device, options.folder) as step:
+        step()
+        return time.monotonic() - options.begun
 
 
 def main() -> None:

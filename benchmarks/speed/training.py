@@ -3,16 +3,17 @@
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from benchmarks import peers
 from benchmarks.harness import Contestant, Record, clock, contest, ratio, table, throughput
 from benchmarks.speed.subjects import SUBJECTS, Subject
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks import peers
 from holdfast.data import EpochLoader
 from holdfast.processes import processes
 from holdfast.recipe import Recipe
@@ -24,7 +25,8 @@ FLOOR, OURS, PLAIN = "bare passes", "holdfast", "holdfast, float32"
 Step = Callable[[], object]
 
 
-def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Step:
+@contextmanager
+def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Iterator[Step]:
     """A function that takes one more step of a training: the loader's batch, the step, the log."""
     trainer = Trainer(recipe, processes(device), folder, checkpoint_seconds=1e9, progress=False)
     trainer.begin(resume=False, tensorboard=False)
@@ -35,7 +37,10 @@ def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Step:
                 yield trainer.take_step(epoch, x, y, index)
 
     under_way = steps()
-    return lambda: next(under_way)
+    try:
+        yield lambda: next(under_way)
+    finally:
+        trainer.journal.close()
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,16 @@ def fresh(recipe: Recipe, device: str) -> tuple[nn.Module, torch.optim.Optimizer
     return model, recipe.optimizer.build(model), x, y
 
 
-def contestants(subject: Subject, method: str, device: str, steps: int, folder: Path) -> list[Contestant]:
+def contestants(
+    subject: Subject, method: str, device: str, steps: int, folder: Path, stack: ExitStack
+) -> list[Contestant]:
     """Everybody who can train this: the floor, ours in float32 and as the recipe has it, and the peers at hand."""
     recipe = subject.recipe(method)
     bare = Bare(recipe, *fresh(recipe, device))
     entered: dict[str, Step] = {
         FLOOR: lambda: FLOORS[method](bare),
-        PLAIN: trainer_steps(replace(recipe, precision="float32"), device, folder / "float32"),
-        OURS: trainer_steps(recipe, device, folder / "default"),
+        PLAIN: stack.enter_context(trainer_steps(replace(recipe, precision="float32"), device, folder / "float32")),
+        OURS: stack.enter_context(trainer_steps(recipe, device, folder / "default")),
     }
     for name, make in peers.TRAINERS.items():
         step = make(method, recipe, *fresh(recipe, device))
@@ -122,8 +129,8 @@ def measure(device: str, short: bool, folder: Path) -> Record:
         for method in METHODS:
             quick = subject.data == "mnist" or method == "fgsm_rs"
             steps = 4 if quick else 1
-            with tempfile.TemporaryDirectory() as runs:
-                entered = contestants(subject, method, device, steps, Path(runs))
+            with tempfile.TemporaryDirectory() as runs, ExitStack() as stack:
+                entered = contestants(subject, method, device, steps, Path(runs), stack)
                 times, _ = contest(entered, 3 if short else 7 if quick else 5, device, warmup=2)
             found[f"{subject.data}/{method}"] = {
                 "examples": steps * subject.batch_size,
@@ -153,6 +160,8 @@ def report(found: Record) -> list[str]:
         records = {
             method: found[f"{subject.data}/{method}"] for method in METHODS if f"{subject.data}/{method}" in found
         }
+        if not records:
+            continue
         names = list(dict.fromkeys(name for record in records.values() for name in record["times"]))
         columns = [f"{subject.label}, batch {subject.batch_size}", *(METHODS[method] for method in records)]
         rows = [[name, *(cells(record, name) for record in records.values())] for name in names]
