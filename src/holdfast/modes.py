@@ -73,6 +73,27 @@ def searching(model: nn.Module, batch_statistics: bool) -> Iterator[Classifier]:
 
 
 @contextmanager
+def measuring(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Eval mode, but BatchNorm layers in train mode forget their running statistics and take their mean over the
+    batches of this block, each batch alike.
+
+    Yields:
+        The running means and variances; empty if nothing is to be measured.
+    """
+    measured = [(layer, layer.momentum) for layer in _norms(model) if _moves(layer)]
+    statistics = [layer.get_buffer(name) for layer, _ in measured for name in ("running_mean", "running_var")]
+    with inference(model):
+        try:
+            for layer, _ in measured:
+                layer.reset_running_stats()
+                layer.momentum, layer.training = None, True
+            yield statistics
+        finally:
+            for layer, momentum in measured:
+                layer.momentum = momentum
+
+
+@contextmanager
 def replacing(replacement: Replacement) -> Iterator[None]:
     """Within this block searches ask whom `replacement` names; where it names nobody, the model itself."""
     token = _replacement.set(replacement)

@@ -19,7 +19,7 @@ from holdfast.methods import ATLAS, Batch, Loss, Method, Progress, Task
 from holdfast.methods.base import accuracy, mean
 from holdfast.models import PreActResNet18, UserModel, WideResNet
 from holdfast.noise import Noise
-from holdfast.recipe import EMA, SGD, Recipe
+from holdfast.recipe import EMA, SGD, SWA, Recipe
 from holdfast.threat import ThreatModel
 from holdfast.training import Run, trainer
 from holdfast.training import train as train_aloud
@@ -81,7 +81,10 @@ FULL = {
     ("fields", "steps"),
     [
         (FULL, (1, 4, 5, 8)),
-        ({"method": LearnedSmoothing(), "model": WideResNet(depth=10, widen=1, dropout=0.3)}, (2, 5, 7)),
+        (
+            {"method": LearnedSmoothing(), "model": WideResNet(depth=10, widen=1, dropout=0.3), "swa": SWA(start=0.0)},
+            (2, 5, 7),
+        ),
     ],
 )
 def test_goes_on_bit_for_bit_from_any_step(

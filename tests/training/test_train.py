@@ -15,7 +15,7 @@ from holdfast.data.digits import Digits
 from holdfast.errors import InvalidInput, TrainingDiverged
 from holdfast.methods import ATLAS, PGDAT, Natural
 from holdfast.models import MLP, PreActResNet18, WongCNN
-from holdfast.recipe import EMA, SGD, Adam, Recipe, Step
+from holdfast.recipe import EMA, SGD, SWA, Adam, Recipe, Step
 from holdfast.threat import Linf
 from holdfast.training import Run, load_model, trainer
 from holdfast.training import train as train_aloud
@@ -98,9 +98,11 @@ def test_faster_passes_change_little(tmp_path: Path, tiny: Make, change: dict[st
     assert all(parameter.dtype == torch.float32 for parameter in changed.load().parameters())
 
 
-def test_the_average_is_what_is_measured_and_kept(tmp_path: Path, tiny: Make) -> None:
-    plain = train(tiny(), tmp_path / "plain")
-    averaged = train(tiny(ema=EMA(decay=0.9, warmup=0.0)), tmp_path / "averaged")
+@pytest.mark.parametrize("kind", [{"ema": EMA(decay=0.9, warmup=0.0)}, {"swa": SWA(start=0.0)}])
+def test_the_average_is_what_is_measured_and_kept(tmp_path: Path, tiny: Make, kind: dict[str, Any]) -> None:
+    model = PreActResNet18(width=2)
+    plain = train(tiny(model=model), tmp_path / "plain")
+    averaged = train(tiny(model=model, **kind), tmp_path / "averaged")
     assert list(averaged.history["loss"]) == list(plain.history["loss"]), "the average disturbed the training"
     assert weights(averaged) != weights(plain)
     online = averaged.folder / "checkpoints" / "000000010" / "model.safetensors"

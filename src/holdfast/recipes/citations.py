@@ -28,6 +28,7 @@ _HOUSE = {
     "threat.high": "the range of the images",
     "eps_warmup": "none, as in the source of the method",
     "ema": "ours: none",
+    "swa": "ours: none",
     "precision": "ours: the safe choice; bfloat16 is faster on new accelerators",
     "channels_last": "ours",
     "accumulate": "ours: the whole batch at once",

@@ -1,5 +1,6 @@
 """What learns: the model, the method's state, the optimizer and the average of the weights."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -8,10 +9,11 @@ from torch import nn
 from holdfast.methods import Task
 from holdfast.processes import Processes
 from holdfast.recipe import Recipe
-from holdfast.training.averaging import Average
+from holdfast.training.averaging import average
 from holdfast.training.generator import seeded
 from holdfast.training.memory import Memory
 from holdfast.training.objective import Objective
+from holdfast.typing import Images
 
 _STREAM = 0x696E6974  # keeps a method's initial state apart from everything else that the seed decides
 
@@ -47,7 +49,7 @@ class Learner:
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._schedule = recipe.schedule
         self.objective = processes.join(bare)
-        self._average = Average(recipe.ema, self.model, steps) if recipe.ema else None
+        self._average = average(recipe, self.model, steps, processes)
 
     @property
     def parameters(self) -> int:
@@ -72,6 +74,11 @@ class Learner:
         self._memory.share()
         if self._average:
             self._average.update(step)
+
+    def end_epoch(self, step: int, inputs: Callable[[], Iterable[Images]]) -> None:
+        """After an epoch, which ended with that step; `inputs` gives the epoch's batches once more."""
+        if self._average:
+            self._average.end_epoch(step, inputs)
 
     def state_dict(self) -> dict[str, Any]:
         """All but the model's weights, in plain types."""

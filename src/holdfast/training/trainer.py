@@ -130,6 +130,7 @@ class Trainer:
         self.read_losses(epoch)
         self.check_weights()
         self.processes.share_buffers(self.learner.model)
+        self.learner.end_epoch(self.step, lambda: (x for x, _, _ in self.loader.batches(epoch)))
         values = {**self.meter.epoch(), **self.setting, **self.validate()}
         self.journal.epoch(epoch, self.step, values)
         if self.collapsed(epoch, values) and self.recipe.on_collapse == "stop":
