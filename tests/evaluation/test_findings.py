@@ -4,26 +4,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from holdfast.attacks import APGD, Attack, Square
+from holdfast.attacks import APGD, APGDL1, FGSM, PGD, SPSA, Attack, Square, Transfer
 from holdfast.evaluation import findings
-from holdfast.evaluation.curves import Curves
+from holdfast.evaluation.curves import Ascent, Curves
 from holdfast.results import Curve, Outcome, Verdicts
-from holdfast.threat import L2, Linf, ThreatModel
+from holdfast.threat import L1, L2, Linf, ThreatModel
 
 N = 100
 ATTACKS: tuple[Attack[Any], ...] = (APGD(), Square())
 
 
-def verdicts(clean: int = 95, first: int = 40, second: int = 0) -> Verdicts:
-    """`clean` of N examples are right; APGD breaks `first` of them, Square `second` of the others."""
+FOREIGN = Transfer(PGD(), torch.nn.Identity(), label="other")
+
+
+def verdicts(clean: int = 95, first: int = 40, second: int = 0, attacks: tuple[Attack[Any], ...] = ATTACKS) -> Verdicts:
+    """`clean` of N examples are right; one attack breaks `first` of them, the next `second` of the others."""
     outcome = np.full((N, 2), Outcome.SURVIVED, dtype="U13")
     outcome[:first, 0], outcome[:first, 1] = Outcome.BROKEN, Outcome.SPARED
     outcome[first : first + second, 1] = Outcome.BROKEN
     outcome[clean:] = Outcome.MISCLASSIFIED
     broken = outcome == Outcome.BROKEN
     prediction = np.where(np.arange(N) < clean, 0, 1)
-    names = tuple(attack.name for attack in ATTACKS)
+    names = tuple(attack.name for attack in attacks)
     distance = np.where(broken, 0.1, np.nan)
     steps = np.zeros((N, 2), dtype=np.int64)
     return Verdicts(names, np.arange(N), np.zeros(N), prediction, outcome, np.where(broken, 1, -1), distance, steps)
@@ -32,8 +36,7 @@ def verdicts(clean: int = 95, first: int = 40, second: int = 0) -> Verdicts:
 def curves(eps: tuple[int, ...] = (95, 55, 5), steps: tuple[int, ...] = (70, 56, 55), fgsm: int = 70) -> Curves:
     return Curves(
         Curve("eps", "eps", (0.0, 0.3, 0.5), eps, N, "pgd-20"),
-        Curve("steps", "steps", (1.0, 20.0, 100.0), steps, N, "pgd-100"),
-        fgsm,
+        Ascent(Curve("steps", "steps", (1.0, 20.0, 100.0), steps, N, "pgd-100"), fgsm),
     )
 
 
@@ -67,7 +70,41 @@ def test_a_large_radius_means_nothing_in_other_norms() -> None:
     assert kinds(verdicts(), curves(eps=(95, 80, 70)), L2(0.5)) == []
 
 
+@pytest.mark.parametrize(
+    ("attacks", "kind"),
+    [
+        ((APGD(), Square()), "gradient_free_beats_gradients"),
+        ((APGD(), SPSA()), "gradient_free_beats_gradients"),
+        ((APGD(), FOREIGN), "transfer_beats_gradients"),
+        ((Square(), APGD()), None),
+        ((FOREIGN, APGD()), None),
+        ((Square(), FOREIGN), None),
+    ],
+    ids=lambda value: str(value),
+)
+def test_what_needs_no_gradients_is_evidence_after_all_that_do(
+    attacks: tuple[Attack[Any], ...], kind: str | None
+) -> None:
+    for second, expected in ((5, kind), (1, None)):
+        found = verdicts(first=40, second=second, attacks=attacks)
+        told = [finding.kind for finding in findings.after(found, attacks, None, Linf(0.3), 10, None)]
+        assert told == [expected] * (expected is not None)
+
+
+def test_pgd_alone_is_no_test_in_l1() -> None:
+    def told(threat: ThreatModel, *attacks: Attack[Any]) -> list[str]:
+        return [finding.kind for finding in findings.after(verdicts(), attacks, None, threat, 10, None)]
+
+    assert told(L1(12), FGSM(), PGD()) == ["weak_in_l1"]
+    assert told(L1(12), FGSM(), APGDL1()) == told(L1(12), Square(), SPSA()) == told(L2(1), FGSM(), PGD()) == []
+
+
 def test_only_checks_that_were_made_are_told() -> None:
-    assert findings.checks(ATTACKS[:1], None, None) == ()
-    assert len(findings.checks(ATTACKS, None, None)) == 1
-    assert len(findings.checks(ATTACKS, curves(), 0.9)) == 6
+    def count(attacks: tuple[Attack[Any], ...], drawn: Curves | None, threat: ThreatModel, record: float | None) -> int:
+        return len(findings.checks(attacks, drawn, threat, record))
+
+    assert count(ATTACKS[:1], None, Linf(0.3), None) == count(ATTACKS[::-1], None, Linf(0.3), None) == 0
+    assert count(ATTACKS, None, Linf(0.3), None) == count((APGD(), FOREIGN), None, Linf(0.3), None) == 1
+    assert count((*ATTACKS, FOREIGN), curves(), Linf(0.3), 0.9) == 7
+    assert count(ATTACKS, curves(), L2(0.3), 0.9) == 5
+    assert count(ATTACKS, Curves(curves().eps, None), L1(3.0), None) == 1

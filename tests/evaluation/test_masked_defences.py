@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import losses
-from holdfast.attacks import APGD, Square, TargetedDLR
+from holdfast.attacks import APGD, PGD, Square, TargetedDLR, Transfer
 from holdfast.data import Digits, ImageSet
 from holdfast.evaluation import Protocol, evaluate
 from holdfast.methods import PGDAT, Batch, Loss, Natural, Progress
@@ -116,6 +116,13 @@ def test_masked_gradients_are_found_out(natural: nn.Module, images: ImageSet, na
     found = {finding.kind: finding for finding in evaluation.findings}
     assert kind in found, found
     assert found[kind].severity in DOUBTS
+
+
+def test_adversaries_of_another_model_are_evidence(natural: nn.Module, images: ImageSet) -> None:
+    masked, suite = MASKS["input quantisation"][0](natural), (APGD(steps=10), Transfer(PGD(20), natural))
+    with torch.random.fork_rng(devices=[]):
+        found = evaluate(masked.eval(), images, THREAT, Protocol("t", "1", suite), n=100, progress=False, gallery=0)
+    assert "transfer_beats_gradients" in [finding.kind for finding in found.findings]
 
 
 def test_robustness_by_label_smoothing_is_doubted(images: ImageSet, tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ class FMN(Attack[FMNState]):
     Args:
         steps: forward and backward passes of one search.
         step_size: Euclidean length of the first move, in widths of the box, falling to a hundredth by a cosine.
+        steepest: move along the threat model's own steepest direction instead, by `step_size` of the row's radius.
+            Ours: in Linf, on networks trained adversarially, the unit gradient does not reach the corners of larger
+            balls, while the sign does (at 0.5 on a PGD-trained MNIST network 160 of 198 examples stood under the one,
+            none under the other). Not for L1, where that direction is one pixel.
         growth: share by which the radius grows or shrinks at first, gamma in the paper, falling to 0.001.
         early_stop: stop at the first adversary within eps instead of looking for a nearer one until the steps are
             spent: as good for a verdict at one eps and cheaper, but the distance found is then no minimum.
@@ -49,6 +53,7 @@ class FMN(Attack[FMNState]):
     steps: int = 100
     step_size: float = 1.0
     growth: float = 0.05
+    steepest: bool = False
     early_stop: bool = False
 
     def __post_init__(self) -> None:
@@ -65,7 +70,7 @@ class FMN(Attack[FMNState]):
 
     @property
     def name(self) -> str:
-        return f"fmn-{self.steps}"
+        return f"fmn-{'steepest-' * self.steepest}{self.steps}"
 
     @property
     def criterion(self) -> Criterion:
@@ -119,11 +124,15 @@ class FMN(Attack[FMNState]):
     def _move(
         self, threat: ThreatModel, state: FMNState, gradient: Images, share: PerExample, radius: PerExample
     ) -> Images:
-        """A step along the unit gradient, then into the ball of each row's radius, then into the box."""
-        flat = gradient.flatten(1)
-        unit = flat / torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)
-        size = self.step_size * (threat.high - threat.low) * (0.01 + 0.99 * share)
-        moved = state.point - state.x + rows(size, gradient) * unit.reshape(gradient.shape)
+        """A step along the gradient, then into the ball of each row's radius, then into the box."""
+        if self.steepest:
+            direction, unit = threat.steepest(gradient), radius
+        else:
+            flat = gradient.flatten(1)
+            flat = flat / torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)
+            direction, unit = flat.reshape(gradient.shape), torch.full_like(radius, threat.high - threat.low)
+        size = self.step_size * unit * (0.01 + 0.99 * share)
+        moved = state.point - state.x + rows(size, gradient) * direction
         # The threat model has one radius for all rows, so the rows are brought to the unit ball and back.
         ball = replace(threat, eps=1.0, low=-math.inf, high=math.inf)
         scale = rows(radius.clamp(min=1e-12), moved)

@@ -16,7 +16,7 @@ from holdfast.attacks import Attack
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import findings, preflight
-from holdfast.evaluation.curves import Curves, draw
+from holdfast.evaluation.curves import draw
 from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
 from holdfast.evaluation.identity import identity
 from holdfast.evaluation.keepsakes import Costs, GalleryStore
@@ -69,8 +69,8 @@ def evaluate(
         device: where to compute; the model's own device by default.
         folder: where to keep log and result; without, nothing is written. Processes that torchrun started share the
             examples and meet there; each returns the whole result.
-        with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples; by PGD, so
-            not of a black box.
+        with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples; by FMN and
+            PGD, so not of a black box.
         gallery: examples whose images the result keeps.
         recorded_clean: clean accuracy that the model's training recorded, to compare with.
         progress: show a line with the bound on robust accuracy and the time left.
@@ -150,7 +150,7 @@ def _conclude(
         found: what the checks before the attacks have found.
     """
     verdicts, attacks = shards.verdicts(), protocol.attacks
-    drawn = _curves(threat, subject, verdicts) if with_curves else None
+    drawn = draw(threat, subject, verdicts, min(len(verdicts), CURVE_EXAMPLES)) if with_curves else None
     classes = len(subject.examples.images.classes)
     seconds, passes = shards.total()
     return Evaluation(
@@ -158,19 +158,13 @@ def _conclude(
         protocol=results.Protocol(protocol.name, protocol.version),
         attacks={attack.name: repr(attack) for attack in attacks},
         verdicts=verdicts,
-        curves=(drawn.eps, drawn.steps) if drawn else (),
+        curves=drawn.all if drawn else (),
         findings=(*found, *findings.after(verdicts, attacks, drawn, threat, classes, recorded_clean)),
-        checks=preflight.CHECKS + findings.checks(attacks, drawn, recorded_clean),
+        checks=preflight.CHECKS + findings.checks(attacks, drawn, threat, recorded_clean),
         seconds=seconds,
         passes=passes,
         **told,
     )
-
-
-def _curves(threat: ThreatModel, subject: Subject, verdicts: results.Verdicts) -> Curves:
-    """The curves on the first examples."""
-    count = min(len(verdicts), CURVE_EXAMPLES)
-    return draw(threat, subject, verdicts.correct[:count].nonzero()[0].tolist(), count)
 
 
 def _attack(

@@ -3,28 +3,35 @@
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.attacks import DLR, Attack, TargetedDLR
-from holdfast.evaluation.curves import Curves
+from holdfast.attacks import APGDL1, DLR, PGD, Attack, TargetedDLR, Transfer
+from holdfast.evaluation.curves import Ascent, Curves
 from holdfast.results import Curve, Finding, Severity, Verdicts
-from holdfast.threat import ThreatModel
+from holdfast.threat import L1, Linf, ThreatModel
 
 
-def checks(attacks: Sequence[Attack[Any]], drawn: Curves | None, recorded_clean: float | None) -> tuple[str, ...]:
+def checks(
+    attacks: Sequence[Attack[Any]], drawn: Curves | None, threat: ThreatModel, recorded_clean: float | None
+) -> tuple[str, ...]:
     """What `after` looks for, in words; what it cannot see with these arguments is not promised."""
-    blind = [attack.gradient_free for attack in attacks]
-    return (
-        *(["gradient-free attacks find little beyond gradient attacks"] if any(blind) and not all(blind) else []),
-        *(["clean accuracy is that of the training record"] if recorded_clean is not None else []),
-        *(_OF_CURVES if drawn is not None else []),
-    )
+    last = _last_blind(attacks)
+    transfers = [isinstance(attack, Transfer) for attack in last]
+    ascent = drawn is not None and drawn.ascent is not None
+    told = {
+        "gradient-free attacks find little beyond gradient attacks": not all(transfers),
+        "adversaries of other models find little beyond gradient attacks": any(transfers),
+        "clean accuracy is that of the training record": recorded_clean is not None,
+        "accuracy falls to chance at large eps": drawn is not None and isinstance(threat, Linf),
+        "more steps lower the accuracy no further": ascent,
+        "one step is not much weaker than many": ascent,
+        "the protocol finds little beyond PGD": ascent,
+    }
+    return tuple(words for words, made in told.items() if made)
 
 
-_OF_CURVES = (
-    "accuracy falls to chance at large eps",
-    "more steps lower the accuracy no further",
-    "one step is not much weaker than many",
-    "the protocol finds little beyond PGD",
-)
+def _last_blind(attacks: Sequence[Attack[Any]]) -> tuple[Attack[Any], ...]:
+    """Gradient-free attacks that try what every gradient attack has left; none where there is no gradient attack."""
+    greedy = [i for i, attack in enumerate(attacks) if not attack.gradient_free]
+    return tuple(attacks[greedy[-1] + 1 :]) if greedy else ()
 
 
 def after(
@@ -43,34 +50,75 @@ def after(
     """
     found = [
         _gradient_free(verdicts, attacks),
+        _transfer(verdicts, attacks),
+        _weak_in_l1(attacks, threat),
         _record(verdicts, recorded_clean),
         _few_classes(attacks, classes),
     ]
     if drawn is not None:
+        found.append(_large_eps(drawn.eps, threat, classes))
+    if drawn is not None and drawn.ascent is not None:
         found += [
-            _large_eps(drawn.eps, threat, classes),
-            _more_steps(drawn.steps),
-            _one_step(drawn),
-            _beyond_pgd(verdicts, drawn.steps),
+            _more_steps(drawn.ascent.steps),
+            _one_step(drawn.ascent),
+            _beyond_pgd(verdicts, drawn.ascent.steps),
         ]
     return [finding for finding in found if finding]
 
 
 def _gradient_free(verdicts: Verdicts, attacks: Sequence[Attack[Any]]) -> Finding | None:
     """AutoAttack asks the same of Square, with a limit of 0.2 points; with few examples that is one example."""
-    blind = {attack.name for attack in attacks if attack.gradient_free}
-    by = [name in blind for name in verdicts.attacks]
-    extra = sum(int((verdicts.broken_by == i).sum()) for i, free in enumerate(by) if free)
-    if not any(by) or all(by) or extra < max(3, 0.02 * len(verdicts)):
+    blind = [attack.name for attack in _last_blind(attacks) if not isinstance(attack, Transfer)]
+    if (evidence := _beyond(verdicts, blind)) is None:
         return None
     return Finding(
         "gradient_free_beats_gradients",
         Severity.ALARM,
         "Gradient-free attacks find what gradient attacks miss",
-        f"{', '.join(sorted(blind))} broke {extra} of {len(verdicts)} examples "
-        f"({100 * extra / len(verdicts):.1f} %) that all gradient attacks before left standing.",
+        evidence,
         "The gradients mislead. Give gradient-free attacks more queries and restarts, and try transfer from another "
         "model, before you believe the robust accuracy.",
+    )
+
+
+def _transfer(verdicts: Verdicts, attacks: Sequence[Attack[Any]]) -> Finding | None:
+    """Whoever has the model's gradients should not need another's (Athalye et al. 2018, arXiv:1802.00420, Sec. 3)."""
+    foreign = [attack.name for attack in _last_blind(attacks) if isinstance(attack, Transfer)]
+    if (evidence := _beyond(verdicts, foreign)) is None:
+        return None
+    return Finding(
+        "transfer_beats_gradients",
+        Severity.ALARM,
+        "Adversaries of another model break what attacks on its own gradients miss",
+        evidence,
+        "The gradients mislead. Add surrogates and gradient-free attacks with many queries, or attack through a smooth "
+        "stand-in for what hides the gradient (BPDA), before you believe the robust accuracy.",
+    )
+
+
+def _beyond(verdicts: Verdicts, names: Sequence[str]) -> str | None:
+    """What these attacks broke although every gradient attack had tried, in words; None if it is little."""
+    extra = sum(int((verdicts.broken_by == verdicts.attacks.index(name)).sum()) for name in names)
+    if extra < max(3, 0.02 * len(verdicts)):
+        return None
+    return (
+        f"{', '.join(names)} broke {extra} of {len(verdicts)} examples ({100 * extra / len(verdicts):.1f} %) that all "
+        "gradient attacks before left standing."
+    )
+
+
+def _weak_in_l1(attacks: Sequence[Attack[Any]], threat: ThreatModel) -> Finding | None:
+    """The steepest direction in L1 is one coordinate, which meets the box long before the radius is spent."""
+    weak = [attack.name for attack in attacks if isinstance(attack, PGD) and not attack.gradient_free]
+    if not (isinstance(threat, L1) and weak) or any(isinstance(attack, APGDL1) for attack in attacks):
+        return None
+    return Finding(
+        "weak_in_l1",
+        Severity.WARNING,
+        "PGD is no test of robustness in L1",
+        f"The protocol has {', '.join(weak)} under {threat}, and no attack made for L1.",
+        "Use APGDL1 (--attacks quick or autoattack): the steepest direction in L1 is a single coordinate, which "
+        "the box stops at once, so that PGD spends its steps on little.",
     )
 
 
@@ -112,7 +160,7 @@ def _few_classes(attacks: Sequence[Attack[Any]], classes: int) -> Finding | None
 def _large_eps(curve: Curve, threat: ThreatModel, classes: int) -> Finding | None:
     """At half the input range an Linf adversary can make every image grey: no model can beat chance there."""
     largest, accuracy = curve.x[-1], curve.accuracy[-1]
-    if threat.norm != "Linf" or largest < 0.5 * (threat.high - threat.low) or accuracy <= 1.5 / classes:
+    if not isinstance(threat, Linf) or largest < 0.5 * (threat.high - threat.low) or accuracy <= 1.5 / classes:
         return None
     return Finding(
         "robust_at_large_eps",
@@ -139,7 +187,7 @@ def _more_steps(curve: Curve) -> Finding | None:
     )
 
 
-def _one_step(drawn: Curves) -> Finding | None:
+def _one_step(drawn: Ascent) -> Finding | None:
     one, many = drawn.fgsm, drawn.steps.correct[-1]
     if one - many < max(5, 0.3 * drawn.steps.n) or many > 0.5 * one:
         return None
