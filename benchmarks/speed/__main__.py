@@ -16,11 +16,12 @@ import json
 from pathlib import Path
 
 import torch
-from benchmarks import peers
 from benchmarks.harness import Record, made
 from benchmarks.speed import evaluation, growth, processes, training
 from benchmarks.speed.page import write
 from benchmarks.speed.subjects import SUBJECTS, present
+
+from benchmarks import peers
 
 PARTS = {
     "training": training.measure,

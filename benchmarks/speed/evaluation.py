@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks import peers
 from benchmarks.harness import Contestant, Record, clock, contest, ratio, table
 from benchmarks.speed.subjects import SUBJECTS, Subject, images, victim
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks import peers
 from holdfast.attacks import PGD
 from holdfast.data import ImageSet
 from holdfast.evaluation import Protocol, evaluate, protocol
