@@ -16,10 +16,11 @@ from holdfast.attacks import PGD, Tape, run
 from holdfast.data import Tensors
 from holdfast.data.digits import Digits
 from holdfast.errors import InvalidInput
-from holdfast.methods import AWP, FGSMAT, FGSMRSAT, PGDAT, TRADES, Batch, Loss, Natural, Progress
+from holdfast.methods import AWP, FGSMAT, FGSMRSAT, METHODS, PGDAT, TRADES, Batch, Loss, Natural, Progress, Task
 from holdfast.models import WongCNN
 from holdfast.noise import Noise
 from holdfast.recipe import SGD, Constant, Recipe
+from holdfast.testing.subjects import CLASSES, batch_norm_network, inputs, metered
 from holdfast.threat import Linf
 from holdfast.training import train
 
@@ -229,8 +230,9 @@ import torch
 from torch import nn
 from holdfast import processes
 from holdfast.attacks import PGD
-from holdfast.methods import AWP, PGDAT, Batch, Progress
+from holdfast.methods import AWP, METHODS, FGSMAT, FGSMRSAT, PGDAT, TRADES, Batch, Loss, Natural, Progress, Task
 from holdfast.noise import Noise
+from holdfast.testing.subjects import CLASSES, batch_norm_network, inputs, metered
 from holdfast.threat import Linf
 
 group = processes.processes("cpu")
@@ -261,3 +263,26 @@ def test_processes_climb_together(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         found.append(torch.load(tmp_path / name))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_wrapped(name: str) -> None:
+    """Around it with gamma 0 AWP has its loss, moves its state and the running statistics alike, and says its price."""
+    inside, shape = METHODS[name](), (2, 4, 5)
+    x = inputs(Linf(0.1), 8, shape)
+    batch = Batch(x, torch.arange(8) % CLASSES, torch.arange(8))
+    found = []
+    for method in (inside, AWP(method=inside, gamma=0.0)):
+        model = batch_norm_network(shape)
+        with torch.random.fork_rng(devices=[]):
+            state = method.init(model, Task(CLASSES, 8, 8, shape))
+        with metered(model) as meter:
+            loss = method.loss(model, batch, Linf(0.1), state, LATE, Noise.of(0, batch.index))
+            loss.value.backward()
+        counted = meter.passes(8)
+        assert counted <= method.passes + 1e-6
+        assert meter.double or counted == pytest.approx(method.passes)
+        buffers = [*model.buffers(), *([] if state is None else state.buffers())]
+        found.append([loss.value.detach(), *(p.grad for p in model.parameters()), *buffers])
+    for plain, wrapped in zip(*found, strict=True):
+        torch.testing.assert_close(wrapped, plain, rtol=1e-5, atol=1e-6)

@@ -15,21 +15,19 @@ Found = TypeVar("Found")
 
 
 class Tape:
-    """The results of a step's searches, in their order."""
+    """The results of a step's searches, in their order. Within another tape it asks that one before it searches."""
 
     def __init__(self) -> None:
         self._found: list[tuple[Images, Any]] = []
         self._next: int | None = None  # the result to hand out; None while recording
+        self._outer: Tape | None = None
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Keep what the searches of this block find."""
         self._found, self._next = [], None
-        token = _TAPE.set(self)
-        try:
+        with self._open():
             yield
-        finally:
-            _TAPE.reset(token)
 
     @contextmanager
     def replaying(self) -> Iterator[None]:
@@ -39,6 +37,12 @@ class Tape:
         attacks by what the model says.
         """
         self._next = 0
+        with self._open():
+            yield
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        self._outer = _TAPE.get()
         token = _TAPE.set(self)
         try:
             yield
@@ -48,14 +52,17 @@ class Tape:
     def play(self, x: Images, search: Callable[[], Found]) -> Found:
         """What a search from `x` finds: run and recorded, or read off the tape."""
         if self._next is None:
-            found = search()
+            found = self._search(x, search)
             self._found.append((x, found))
             return found
         if self._next == len(self._found) or self._found[self._next][0] is not x:
-            return search()
+            return self._search(x, search)
         recorded: Found = self._found[self._next][1]
         self._next += 1
         return recorded
+
+    def _search(self, x: Images, search: Callable[[], Found]) -> Found:
+        return self._outer.play(x, search) if self._outer else search()
 
 
 _TAPE: ContextVar[Tape | None] = ContextVar("tape", default=None)
