@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.attacks import FGSMRS, NFGSM, PGD, Adam, Gaussian, Uniform
+from holdfast.attacks import FGSMRS, NFGSM, PGD, Adam, Gaussian, SoftMargin, Uniform
 from holdfast.errors import InvalidInput
 from holdfast.methods import (
     ADR,
@@ -19,6 +19,7 @@ from holdfast.methods import (
     LLR,
     MART,
     METHODS,
+    MMA,
     NFGSMAT,
     PGDAT,
     TRADES,
@@ -58,6 +59,8 @@ VARIANTS: dict[str, Method] = {
     "adr": ADR(inner=SHORT),
     "adr-confidence-alone": ADR(0.5, 0.5, 0.0, 0.0, 0.0, inner=SHORT, batch_statistics=False),
     "adr_trades": ADRTRADES(inner=PGD(steps=3, initial=Gaussian(0.001)), global_smoothness=1.0),
+    "mma": MMA(inner=PGD(steps=3, criterion=SoftMargin()), bisections=3),
+    "omma": MMA(clean_weight=0.0, inner=PGD(steps=3, criterion=SoftMargin()), bisections=3),
     "atlas": ATLAS(),
     "atlas-apart": ATLAS(inner=SHORT, together=False, batch_statistics=False),
     "atlas-local": ATLAS(global_component=None),
@@ -90,7 +93,7 @@ DETACHING = ("adr", "adr_trades", *(name for name in VARIANTS if isinstance(VARI
 def test_laws(name: str) -> None:
     probes = isinstance(VARIANTS[name], CURE) or "grad_align" in name
     threats = (Linf(0.1), L2(0.6), L1(2.0))
-    check_method(VARIANTS[name], threats, leaves_ball=name == "n_fgsm", leaves_box=probes)
+    check_method(VARIANTS[name], threats, leaves_ball=name in ("n_fgsm", "mma", "omma"), leaves_box=probes)
 
 
 def test_the_local_point_may_leave_the_ball_if_asked_to() -> None:
@@ -148,6 +151,8 @@ def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images,
         (FreeAT(), 1),
         (TRADES(), 12 + 1 / 3),
         (MART(), 12),
+        (MMA(), 12 + 10 / 3),
+        (MMA(clean_weight=0.0), 11 + 11 / 3),
         (LLR(), 14),
         (ADR(), 12),
         (ADRTRADES(), 12 + 1 / 3),
@@ -170,6 +175,7 @@ def test_defaults_are_those_of_the_papers() -> None:
         (PGDAT(), PGDAT(inner=PGD(steps=10, step_size=0.25), batch_statistics=True)),
         (FreeAT(), FreeAT(replays=8, step_size=1.0)),
         (TRADES(), TRADES(6.0, PGD(steps=10, step_size=0.25, initial=Gaussian(0.001)), batch_statistics=False)),
+        (MMA(), MMA(1.5, 0.005 * 255 / 8, 1 / 3, PGD(10, 0.25, criterion=SoftMargin()), 10)),
         (MART(), MART(6.0, PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001)), batch_statistics=False)),
         (LLR(), LLR(2.0, 4.0, 1.2, PGD(steps=10, step_size=0.1 / (8 / 255), rule=Adam()), exact_gradient=False)),
         (ADR(), ADR(0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 0.0, None, "cross_entropy", PGD(10, 0.25), True)),

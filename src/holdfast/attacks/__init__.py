@@ -12,6 +12,7 @@ from holdfast.attacks.criteria import (
     LinearityGap,
     Margin,
     Query,
+    SoftMargin,
     TargetedDLR,
     TargetedMargin,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "MultiTargeted",
     "Query",
     "Rule",
+    "SoftMargin",
     "Sphere",
     "Square",
     "State",

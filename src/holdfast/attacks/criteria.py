@@ -41,6 +41,14 @@ class Margin:
 
 
 @dataclass(frozen=True)
+class SoftMargin:
+    """logsumexp_{j != y} z_j - z_y, the smooth margin that MMA climbs (Ding et al., ICLR 2020)."""
+
+    def __call__(self, logits: Logits, query: Query) -> PerExample:
+        return -losses.soft_margin(logits, query.y)
+
+
+@dataclass(frozen=True)
 class DLR:
     """Difference of logits ratio (Croce and Hein 2020): the margin, made free of the logits' scale."""
 

@@ -13,6 +13,7 @@ from holdfast.methods.grad_align import GradAlign
 from holdfast.methods.jacobian import JacobianRegularisation
 from holdfast.methods.llr import LLR
 from holdfast.methods.mart import MART
+from holdfast.methods.mma import MMA
 from holdfast.methods.n_fgsm import NFGSMAT
 from holdfast.methods.natural import Natural
 from holdfast.methods.pgd_at import PGDAT
@@ -28,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
     "free": FreeAT,
     "trades": TRADES,
     "mart": MART,
+    "mma": MMA,
     "llr": LLR,
     "adr": ADR,
     "adr_trades": ADRTRADES,
@@ -69,6 +71,7 @@ __all__ = [
     "LLR",
     "MART",
     "METHODS",
+    "MMA",
     "NFGSMAT",
     "PGDAT",
     "TRADES",

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import METHODS
 from holdfast.recipe import Recipe
-from holdfast.recipes import cifar10, cifar10_speedrun, cifar100, digits, imagenet, mnist
+from holdfast.recipes import cifar10, cifar10_speedrun, cifar10_successors, cifar100, digits, imagenet, mnist
 from holdfast.recipes.wrapping import wrapped
 
 _RECIPES: dict[str, dict[str, Callable[[], Recipe]]] = {
     "digits": digits.RECIPES,
     "mnist": mnist.RECIPES,
-    "cifar10": cifar10.RECIPES,
+    "cifar10": cifar10.RECIPES | cifar10_successors.RECIPES,
     "cifar10_speedrun": cifar10_speedrun.RECIPES,
     "cifar100": cifar100.RECIPES,
     "imagenet": imagenet.RECIPES,

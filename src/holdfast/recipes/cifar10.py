@@ -13,11 +13,9 @@ from holdfast.methods import (
     FGSMAT,
     FGSMRSAT,
     LLR,
-    MART,
     NFGSMAT,
     PGDAT,
     TRADES,
-    FreeAT,
     GlobalComponent,
     GradAlign,
     JacobianRegularisation,
@@ -102,16 +100,6 @@ def natural() -> Recipe:
     return replace(pgd_at(), method=Natural(), sources=cited(f"{citations.RICE}, train_cifar.py --attack none"))
 
 
-def free() -> Recipe:
-    return replace(
-        fgsm_rs(),
-        method=FreeAT(replays=8, step_size=1.0),
-        optimizer=SGD(lr=0.04, momentum=0.9, weight_decay=5e-4),
-        epochs=10,
-        sources=cited(f"{citations.WONG}, CIFAR10/train_free.py", {"method": citations.FREE_CIFAR}),
-    )
-
-
 def trades() -> Recipe:
     return Recipe(
         method=TRADES(beta=6.0, inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001))),  # 0.007
@@ -124,17 +112,6 @@ def trades() -> Recipe:
         batch_size=128,
         augment=(RandomCrop(padding=4), HorizontalFlip()),
         sources=cited(f"{citations.TRADES}, train_trades_cifar10.py"),
-    )
-
-
-def mart() -> Recipe:
-    return replace(
-        trades(),
-        method=MART(beta=6.0, inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001))),  # 0.007
-        optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=7e-4),
-        schedule=Step(milestones=(74 / 90, 89 / 90), drop=0.1),  # before epochs 75 and 90, counted from 1
-        epochs=90,
-        sources=cited(f"{citations.MART}, train_wideresnet.py"),
     )
 
 
@@ -265,9 +242,7 @@ RECIPES = {
     "fgsm_rs": fgsm_rs,
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
-    "free": free,
     "trades": trades,
-    "mart": mart,
     "llr": llr,
     "adr": adr,
     "adr_trades": adr_trades,

@@ -7,7 +7,7 @@ from holdfast.data import HorizontalFlip, RandomCrop, source
 from holdfast.methods import TRADES, FreeAT, Natural
 from holdfast.models import PreActResNet18, WideResNet
 from holdfast.recipe import SGD, Recipe, Step
-from holdfast.recipes import cifar10, citations
+from holdfast.recipes import cifar10, cifar10_successors, citations
 from holdfast.recipes.citations import cited
 from holdfast.threat import Linf
 
@@ -89,9 +89,14 @@ def trades() -> Recipe:
     )
 
 
+def mma() -> Recipe:
+    sources = cited(f"ours: as on CIFAR-10 in {citations.MMA}, config.py")
+    return replace(cifar10_successors.mma(), data=source("cifar100"), sources=sources)
+
+
 def mart() -> Recipe:
     sources = cited(f"ours: as on CIFAR-10 in {citations.MART}, train_wideresnet.py")
-    return replace(cifar10.mart(), data=source("cifar100"), sources=sources)
+    return replace(cifar10_successors.mart(), data=source("cifar100"), sources=sources)
 
 
 def llr() -> Recipe:
@@ -148,6 +153,7 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "mma": mma,
     "llr": llr,
     "adr": adr,
     "adr_trades": adr_trades,

@@ -17,6 +17,7 @@ from holdfast.methods import (
     FGSMRSAT,
     LLR,
     MART,
+    MMA,
     NFGSMAT,
     PGDAT,
     TRADES,
@@ -89,6 +90,10 @@ def adr_trades() -> Recipe:
     return replace(natural(), method=ADRTRADES())
 
 
+def mma() -> Recipe:
+    return replace(natural(), method=MMA())
+
+
 def atlas() -> Recipe:
     return replace(natural(), method=ATLAS())
 
@@ -121,6 +126,7 @@ RECIPES = {
     "llr": llr,
     "adr": adr,
     "adr_trades": adr_trades,
+    "mma": mma,
     "atlas": atlas,
     "cure": cure,
     "jacobian": jacobian,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from holdfast.attacks import FGSM, FGSMRS, PGD, Gaussian, Uniform
+from holdfast.attacks import FGSM, FGSMRS, PGD, Gaussian, SoftMargin, Uniform
 from holdfast.data import source
 from holdfast.methods import (
     ADR,
@@ -14,6 +14,7 @@ from holdfast.methods import (
     FGSMRSAT,
     LLR,
     MART,
+    MMA,
     NFGSMAT,
     PGDAT,
     TRADES,
@@ -117,6 +118,16 @@ def trades() -> Recipe:
     )
 
 
+def mma() -> Recipe:
+    published = f"{citations.MMA}, config.py, run_mnist_training.sh"
+    inner = PGD(steps=40, step_size=2.5 / 40, criterion=SoftMargin())
+    return replace(
+        pgd_at(),
+        method=MMA(max_radius=0.45 / 0.3, min_radius=0.1 / 0.3, clean_weight=1 / 3, inner=inner),
+        sources=cited(published, {"epochs": f"{published}: 100,000 steps, rounded to epochs of 59,000 images"}),
+    )
+
+
 def mart() -> Recipe:
     like_trades = f"ours, in the setting of {citations.TRADES}, train_trades_mnist.py"
     inner = PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))
@@ -197,6 +208,7 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "mma": mma,
     "llr": llr,
     "adr": adr,
     "adr_trades": adr_trades,
