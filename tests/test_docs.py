@@ -24,6 +24,14 @@ def code(page: str) -> str:
     return "\n\n".join(re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL))
 
 
+def test_the_comparison_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code("comparing.md").replace("n=50", "n=20, attacks='pgd', progress=False"), found)
+    assert [entrant.label for entrant in found["found"].entrants] == ["one-step", "without clipping"]
+    assert len(found["found"].pairs("robust")) == 1
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """The page's file, as a reader would write it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # Names that a submodule bears too are taken from their own file: mypy would otherwise see the submodule.
+    from holdfast.comparison.compare import compare
     from holdfast.data import Digits, Folder, Hub, ImageSet, Parquet, Tensors
     from holdfast.data.names import source
     from holdfast.errors import HoldfastError
@@ -52,6 +53,7 @@ __all__ = [
     "WideResNet",
     "WongCNN",
     "architecture",
+    "compare",
     "evaluate",
     "load_model",
     "protocol",
@@ -60,7 +62,7 @@ __all__ = [
 ]
 
 # Searched in this order, the quick ones to import first.
-_HOMES = ("errors", "results", "threat", "data", "models", "methods", "recipe", "evaluation", "training")
+_HOMES = ("errors", "results", "threat", "data", "models", "methods", "recipe", "evaluation", "training", "comparison")
 _MODULES = (*_HOMES, "attacks", "losses", "modes", "noise", "recipes", "report", "testing", "typing")
 
 

@@ -34,7 +34,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert "examples:" in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["report"], ["recipes"], ["methods"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["compare"], ["report"], ["recipes"], ["methods"]])
 def test_every_command_explains_itself(command: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])

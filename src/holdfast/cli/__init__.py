@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from holdfast.cli import diagnose, evaluate, methods, recipes, report, train
+from holdfast.cli import compare, diagnose, evaluate, methods, recipes, report, train
 from holdfast.errors import HoldfastError
 
 _EPILOG = """\
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (train, evaluate, diagnose, report, recipes, methods):
+    for command in (train, evaluate, compare, diagnose, report, recipes, methods):
         command.add(commands)
     return parser
 

@@ -61,6 +61,21 @@ def begin(what: str, data: str | None, like: str | None) -> tuple[Recipe, str, s
     return recipe, reference[1], f"{why}; with the method {what}"
 
 
+def method(what: str, data: str, like: str | None) -> tuple[Method, str]:
+    """A method with the numbers of its own recipe for the data, or its defaults where there is none; and their source.
+
+    Raises:
+        InvalidInput: an unknown name.
+    """
+    try:
+        recipe, _, why = begin(what, data, like)
+    except InvalidInput:
+        if what not in METHODS:
+            raise
+        return METHODS[what](), "its defaults; it has no recipe for these data"
+    return recipe.method, recipe.sources.get("method", why)
+
+
 def _of_pair(method: str, data: str | None, like: str | None) -> tuple[Recipe, str]:
     if data is None:
         raise InvalidInput(

@@ -189,7 +189,11 @@ def _draw_mark(svg: xml.Element, chart: Chart, value: float, name: str) -> None:
 
 
 def _draw_interval(svg: xml.Element, chart: Chart, series: Series) -> None:
-    if not series.low or len(series.x) < 2:
+    if not series.low:
+        return
+    if len(series.x) == 1:
+        x, ends = _x(chart, series.x[0]), (_y(chart, series.low[0]), _y(chart, series.high[0]))
+        _line(svg, f"whisker {series.paint}", x, ends[0], x, ends[1])
         return
     upper = [f"{_x(chart, x):.1f},{_y(chart, h):.1f}" for x, h in zip(series.x, series.high, strict=True)]
     lower = [f"{_x(chart, x):.1f},{_y(chart, v):.1f}" for x, v in zip(series.x, series.low, strict=True)]

@@ -52,7 +52,7 @@ def render(
         )
     named = models.name_models(evaluations)
     return (
-        _templates()
+        templates()
         .get_template("page.html")
         .render(_contents(named, histories, cards) | _diagnosed(diagnostics, named))
     )
@@ -105,7 +105,8 @@ def _alarms(shown: Iterable[models.Model]) -> int:
 
 
 @cache
-def _templates() -> "Environment":
+def templates() -> "Environment":
+    """The templates with everything that they may call."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
@@ -121,6 +122,7 @@ def _templates() -> "Environment":
         "large": text.large,
         "listing": text.listing,
         "percent": text.percent,
+        "seconds": text.seconds,
         "plural": text.plural,
         "significant": text.significant,
     }

@@ -62,6 +62,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}{NO_BREAK}h {minutes % 60:02d}{NO_BREAK}min"
 
 
+def seconds(value: float) -> str:
+    """A duration, or a dash where it is not known."""
+    return duration(value) if isfinite(value) else MISSING
+
+
 def plural(number: int, one: str, many: str | None = None) -> str:
     """ "1 class", "10 classes"."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"

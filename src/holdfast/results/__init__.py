@@ -4,6 +4,8 @@ Nothing here imports torch: numpy holds the verdicts, Parquet and JSON store the
 merged and reported on a machine without a model or an accelerator.
 """
 
+from holdfast.results.comparison import Cell, Comparison, Entrant, Pair
+from holdfast.results.contrasts import Contrast, Estimate, contrast, estimate, holm
 from holdfast.results.diagnostics import Alignment, Compactness, Diagnostics, Divergence, Linearity, Surface
 from holdfast.results.evaluation import Curve, Data, Evaluation, Finding, Gallery, Passes, Protocol, Severity, Threat
 from holdfast.results.history import History
@@ -14,17 +16,23 @@ from holdfast.results.verdicts import Outcome, Verdicts, merge
 
 __all__ = [
     "Alignment",
+    "Cell",
     "Compactness",
+    "Comparison",
+    "Contrast",
     "Curve",
     "Data",
     "Diagnostics",
     "Divergence",
+    "Entrant",
+    "Estimate",
     "Evaluation",
     "Finding",
     "Gallery",
     "History",
     "Linearity",
     "Outcome",
+    "Pair",
     "Passes",
     "Protocol",
     "Rate",
@@ -36,6 +44,9 @@ __all__ = [
     "Threat",
     "VerdictLog",
     "Verdicts",
+    "contrast",
+    "estimate",
+    "holm",
     "interval",
     "merge",
     "paired_difference",

@@ -1,0 +1,66 @@
+"""Who takes part in a comparison: a method under a label."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from holdfast.errors import InvalidInput
+from holdfast.methods import Method
+from holdfast.recipe import Recipe
+from holdfast.recipe.override import override
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method under a label.
+
+    Args:
+        label: as the page calls it.
+        method: with its hyper-parameters.
+        share: of the common budget; 2 for a control that may spend twice as much.
+        changes: what it changes in the common recipe besides the method, as --set takes it: "precision=float32".
+        source: where the method's numbers come from.
+    """
+
+    label: str
+    method: Method
+    share: float = 1.0
+    changes: tuple[str, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.slug:
+            raise InvalidInput(f"label {self.label!r} has no letter to name a folder by; give it some")
+        if self.share <= 0:
+            raise InvalidInput(f"{self.label} is given {self.share} of the budget; give more than 0 (1 is the others')")
+
+    def put_into(self, base: Recipe) -> Recipe:
+        """The common recipe with this method and these changes.
+
+        Raises:
+            InvalidInput: a change that the recipe does not know.
+        """
+        kept = {path: text for path, text in base.sources.items() if path.partition(".")[0] not in ("method", "epochs")}
+        recipe = replace(base, method=self.method, sources={**kept, "method": self.source})
+        return override(recipe, self.changes)
+
+    @property
+    def slug(self) -> str:
+        """The label as a folder's name."""
+        return re.sub(r"[^A-Za-z0-9.=_-]+", "-", self.label).strip("-.")
+
+
+def check_labels(contenders: Sequence[Contender]) -> None:
+    """Refuse labels that would share a folder.
+
+    Raises:
+        InvalidInput: two of them do, or there are none.
+    """
+    if not contenders:
+        raise InvalidInput("a comparison needs methods, e.g. holdfast compare atlas pgd_at --data digits")
+    seen: dict[str, str] = {}
+    for contender in contenders:
+        # Some file systems do not tell capitals.
+        other = seen.setdefault(contender.slug.lower(), contender.label)
+        if other != contender.label or [c.label for c in contenders].count(other) > 1:
+            raise InvalidInput(f"labels {other!r} and {contender.label!r} are the same folder; write NAME=METHOD,...")

@@ -1,0 +1,193 @@
+"""comparison.json: what a folder compares. It grows by methods and seeds; everything else stays as it was begun."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.comparison.contender import Contender, check_labels
+from holdfast.errors import CheckpointError, InvalidInput
+from holdfast.evaluation import Protocol
+from holdfast.files import write_atomically
+from holdfast.recipe import Recipe, codec
+from holdfast.training.budget import Budget, Pace, pace
+
+SCHEMA = "holdfast.comparison/1"
+NAME = "comparison.json"
+SOURCES = "source"  # copies of the user's own Python files
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is the same for all methods, and stays so while the comparison grows.
+
+    Attributes:
+        base: the recipe that every method is put into; its own method, epochs and seed play no part.
+        budget: of each training.
+        attacks: of the evaluation.
+        n: examples of the test split, all if None.
+        trials: of the search for hyper-parameters, for each method.
+        trial_share: of the budget that a trial has.
+        device: "cpu" or "cuda".
+    """
+
+    base: Recipe
+    budget: Budget
+    attacks: Protocol
+    n: int | None
+    trials: int
+    trial_share: float
+    device: str
+
+    def written(self) -> Json:
+        """As plain data."""
+        base = codec.encode(self.base)
+        for name in ("method", "epochs", "seed", "sources"):
+            del base[name]
+        attacks = {"protocol": str(self.attacks), "parameters": [repr(attack) for attack in self.attacks.attacks]}
+        limits = {"n": self.n, "trials": self.trials, "trial_share": self.trial_share, "device": self.device}
+        return {"recipe": base, "budget": asdict(self.budget), "attacks": attacks, **limits}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method with what its training was given.
+
+    Attributes:
+        contender: the method.
+        epochs: that the budget buys.
+        ratio: cost of a step over one of natural training; None where the budget is not one of time.
+    """
+
+    contender: Contender
+    epochs: float
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides a comparison.
+
+    Attributes:
+        terms: the same for all.
+        entries: the methods by their labels.
+        seeds: with which each is trained.
+        natural_seconds: of a step of natural training on this machine when the comparison was begun.
+    """
+
+    terms: Terms
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    natural_seconds: float | None = None
+
+    def grown(self, contenders: Iterable[Contender], seeds: Iterable[int], device: str) -> "Plan":
+        """The plan with more methods and seeds; paces are measured where they are needed, on the device.
+
+        Raises:
+            InvalidInput: a label stands for another method here.
+        """
+        new = self._new(contenders)
+        check_labels([*(entry.contender for entry in self.entries.values()), *new])
+        found = self
+        for contender in new:
+            found = found._with(contender, device)
+        return replace(found, seeds=tuple(sorted({*self.seeds, *seeds})))
+
+    def _new(self, contenders: Iterable[Contender]) -> list[Contender]:
+        new = []
+        for contender in contenders:
+            if contender.label not in self.entries:
+                new.append(contender)
+                continue
+            known = self.entries[contender.label].contender
+            changed = codec.differences(known.method, contender.method)
+            for name in ("share", "changes"):
+                old, new_value = getattr(known, name), getattr(contender, name)
+                changed += [f"{name}: {old} -> {new_value}"] if old != new_value else []
+            if changed:
+                raise InvalidInput(
+                    f"{contender.label} stands for another method here ({'; '.join(changed)}); give the new one a "
+                    "label of its own: NAME=METHOD,..."
+                )
+        return new
+
+    def _with(self, contender: Contender, device: str) -> "Plan":
+        terms = self.terms
+        recipe = contender.put_into(terms.base)
+        budget = replace(terms.budget, amount=terms.budget.amount * contender.share)
+        if budget.unit != "seconds":
+            entry = Entry(contender, budget.epochs(recipe))
+            return replace(self, entries={**self.entries, contender.label: entry})
+        measured = pace(recipe, device)
+        # What a second buys is settled once, so that a method that is added on a busier day gets as much as the others.
+        natural = self.natural_seconds or measured.natural_seconds
+        epochs = budget.epochs(recipe, Pace(measured.ratio, natural, measured.per_epoch))
+        entries = {**self.entries, contender.label: Entry(contender, epochs, measured.ratio)}
+        return replace(self, entries=entries, natural_seconds=natural)
+
+    def save(self, folder: Path) -> None:
+        """Write comparison.json and copies of the user's own files."""
+        methods = tuple(entry.contender.method for entry in self.entries.values())
+        for file in codec.user_files((self.terms.base, *methods)):
+            if file.parent != (folder / SOURCES).resolve():
+                write_atomically(folder / SOURCES / file.name, file.read_bytes())
+        written = {
+            "schema": SCHEMA,
+            "terms": self.terms.written(),
+            "seeds": list(self.seeds),
+            "natural_seconds": self.natural_seconds,
+            "entries": {label: _write(entry) for label, entry in self.entries.items()},
+        }
+        write_atomically(folder / NAME, (json.dumps(written, indent=2) + "\n").encode())
+
+
+def resume(folder: Path, terms: Terms) -> Plan:
+    """The plan in a folder, or a new one if there is none.
+
+    Raises:
+        InvalidInput: the folder compares on other terms; the message holds every difference.
+        CheckpointError: comparison.json is damaged or foreign.
+    """
+    if not (folder / NAME).exists():
+        return Plan(terms)
+    found = _read(folder)
+    changed = codec.differences(found["terms"], terms.written())
+    if changed:
+        raise InvalidInput(
+            f"{folder} compares on other terms ({'; '.join(changed)}), and results on different terms do not stand "
+            "side by side; give the old ones, or another --out"
+        )
+    entries = {label: _entry(label, data, folder / SOURCES) for label, data in found["entries"].items()}
+    return Plan(terms, entries, tuple(found["seeds"]), found["natural_seconds"])
+
+
+def _write(entry: Entry) -> Json:
+    contender = entry.contender
+    return {
+        "method": codec.encode(contender.method),
+        "source": contender.source,
+        "share": contender.share,
+        "changes": list(contender.changes),
+        "epochs": entry.epochs,
+        "ratio": entry.ratio,
+    }
+
+
+def _entry(label: str, data: Json, sources: Path) -> Entry:
+    method = codec.decode(data["method"], sources)
+    contender = Contender(label, method, data["share"], tuple(data["changes"]), data["source"])
+    return Entry(contender, data["epochs"], data["ratio"])
+
+
+def _read(folder: Path) -> Json:
+    path = folder / NAME
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); without it the comparison cannot go on") from error
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise CheckpointError(f"{path} is no comparison of this version of Holdfast")
+    return found

@@ -1,0 +1,170 @@
+"""How long a training may last, and how many epochs that is: time becomes a number that the recipe then holds.
+
+So the run is an ordinary one, which can be repeated and resumed; how long it took is told beside what it was given.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from math import ceil, inf
+from pathlib import Path
+from statistics import median
+from typing import Literal, get_args
+
+import torch
+
+from holdfast.data import Examples, ImageSet, Tensors
+from holdfast.errors import InvalidInput, unknown
+from holdfast.methods import Natural
+from holdfast.processes import Processes, processes
+from holdfast.recipe import Constant, Recipe
+from holdfast.training.trainer import Trainer
+
+Unit = Literal["seconds", "passes", "epochs"]
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_PLACE = 0.75  # of the training, where steps are measured: all ramps are over
+_TURN = 0.03  # seconds of a turn of natural training; many short ones, since the quickest is looked for
+_TURNS = 9
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may spend.
+
+    Args:
+        amount: how much.
+        unit: "seconds" of optimizer steps; "passes", forward and backward, for each training image; or "epochs".
+    """
+
+    amount: float
+    unit: Unit = "seconds"
+
+    def __post_init__(self) -> None:
+        if self.unit not in get_args(Unit):
+            raise unknown("unit of a budget", self.unit, get_args(Unit))
+        if not 0.0 < self.amount < inf:
+            raise InvalidInput(f"a budget of {self.amount:g} {self.unit} trains nothing; give more than 0")
+
+    def __str__(self) -> str:
+        if self.unit == "seconds":
+            name, scale = next((n, s) for n, s in reversed(_SECONDS.items()) if self.amount >= s or n == "s")
+            return f"{self.amount / scale:g} {name}"
+        return f"{self.amount:g} {self.unit}"
+
+    @staticmethod
+    def parse(text: str) -> "Budget":
+        """Read 90s, 5min, 2h, passes:20 or epochs:5.
+
+        Raises:
+            InvalidInput: it is none of them.
+        """
+        word = re.fullmatch(r"(passes|epochs):([\d.]+)|([\d.]+) ?(s|min|h)", text.strip())
+        try:
+            if word and word[1]:
+                return Budget(float(word[2]), "passes" if word[1] == "passes" else "epochs")
+            if word:
+                return Budget(float(word[3]) * _SECONDS[word[4]])
+        except ValueError:
+            pass
+        raise InvalidInput(f"cannot read the budget {text!r}; write 90s, 5min, 2h, passes:20 or epochs:5")
+
+    def epochs(self, recipe: Recipe, pace: "Pace | None" = None) -> float:
+        """For how many epochs it suffices, in hundredths, rounded down; at least one hundredth.
+
+        Args:
+            recipe: the training; its own number of epochs plays no part.
+            pace: its, where the budget is one of seconds.
+        """
+        if self.unit == "epochs":
+            return self.amount
+        if self.unit == "passes":
+            found = self.amount / (recipe.method.passes * recipe.method.replays)
+        else:
+            assert pace is not None
+            found = self.amount / pace.seconds / pace.per_epoch
+        return max(0.01, int(found * 100.0) / 100.0)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the steps of a training cost on this machine.
+
+    Attributes:
+        ratio: a step's cost over that of natural training, both measured in turns, so that whatever else the machine
+            does meets both alike: of the processor's time on a CPU, of the wall's on other devices.
+        natural_seconds: wall time of a step of natural training, the least that was seen; of one thread on a CPU the
+            processor's time, which other jobs do not stretch.
+        per_epoch: steps.
+    """
+
+    ratio: float
+    natural_seconds: float
+    per_epoch: int
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of a step."""
+        return self.ratio * self.natural_seconds
+
+
+def pace(recipe: Recipe, device: str | torch.device | None = None) -> Pace:
+    """Measure a few steps of a throw-away copy of a training; takes a few seconds and writes nothing.
+
+    Of several processes each returns the mean of all.
+    """
+    group = processes(device)
+    recipe = _in_memory(recipe)
+    ours = _Copy(recipe, group)
+    natural = _Copy(replace(recipe, method=Natural()), group)
+    for copy in (ours, natural):
+        copy.spend(1)
+    steps = ceil(min(max(_TURN / _mean(group, natural.spend(1)[0]), 1.0), 10.0))
+    turns = [(ours.spend(steps), natural.spend(steps)) for _ in range(_TURNS)]
+    on_cpu = group.device.type == "cpu"
+    ratio = median(one[on_cpu] / other[on_cpu] for one, other in turns)
+    least = min(other[on_cpu and torch.get_num_threads() == 1] for _, other in turns) / steps
+    return Pace(_mean(group, ratio), _mean(group, least), ours.per_epoch)
+
+
+def _in_memory(recipe: Recipe) -> Recipe:
+    """The recipe with its training images read once, for both copies; files that are streamed stay where they are."""
+    split = recipe.data.load("train")
+    if not isinstance(split, ImageSet):
+        return recipe
+    pair = split.images, split.labels
+    return replace(recipe, data=Tensors(pair, pair, split.classes, recipe.data.name))
+
+
+class _Copy:
+    """A training whose weights hardly move, three quarters done, to be thrown away."""
+
+    def __init__(self, recipe: Recipe, group: Processes) -> None:
+        still = replace(recipe, epochs=1000, optimizer=replace(recipe.optimizer, lr=1e-9), schedule=Constant())
+        self._trainer = Trainer(still, group, Path("nowhere"), checkpoint_seconds=inf, progress=False)
+        self._trainer.step = int(_PLACE * self._trainer.steps)
+        self._batches = self._repeated()
+        self._wait: Callable[[], None] = torch.cuda.synchronize if group.device.type == "cuda" else lambda: None
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps."""
+        return self._trainer.per_epoch
+
+    def _repeated(self) -> Iterator[Examples]:
+        for epoch in count():
+            yield from self._trainer.loader.batches(epoch)
+
+    def spend(self, steps: int) -> tuple[float, float]:
+        """Take steps; seconds on the wall's clock and on the processor's."""
+        self._wait()
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(steps):
+            self._trainer.take_step(self._trainer.step // self.per_epoch, *next(self._batches))
+        self._wait()
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _mean(group: Processes, value: float) -> float:
+    return float(group.sum(torch.tensor([value], device=group.device)).item()) / group.world

@@ -1,0 +1,166 @@
+"""Comparisons: equal terms, growth, refusals, and going on after a kill."""
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.comparison import Contender, compare
+from holdfast.comparison.locks import held
+from holdfast.errors import InvalidInput
+from holdfast.evaluation import Protocol
+from holdfast.methods import FGSMRSAT, PGDAT, TRADES, Natural
+from holdfast.recipe import SGD, Recipe
+from holdfast.results import Comparison
+from holdfast.training import Run, load_recipe
+
+TWO = {"natural": Natural(), "fgsm_rs": FGSMRSAT()}
+
+
+@pytest.fixture
+def ask(tmp_path: Path, base: Recipe, brief: Protocol) -> Any:
+    """`compare` with everything that a test does not care about."""
+
+    def call(contenders: Any = TWO, out: str = "cmp", **changes: Any) -> Comparison:
+        options = {"base": base, "budget": "passes:2", "seeds": (0,), "attacks": brief, "n": 40} | changes
+        return compare(contenders, out=tmp_path / out, device="cpu", progress=False, **options)
+
+    return call
+
+
+def test_runs_are_ordinary_and_differ_in_the_method_alone(ask: Any, tmp_path: Path, base: Recipe) -> None:
+    found = ask(seeds=(0, 3))
+    for label, epochs in (("natural", 2.0), ("fgsm_rs", 1.0)):
+        for seed in (0, 3):
+            recipe = load_recipe(tmp_path / "cmp/runs" / f"{label}-s{seed}")
+            assert recipe == replace(base, method=TWO[label], epochs=epochs, seed=seed, sources=recipe.sources)
+            assert recipe.sources["epochs"] == "what a budget of 2 passes buys"
+            assert recipe.sources["optimizer"] == "of the base"
+    entrant = found.entrants[1]
+    assert entrant.robust is not None
+    assert entrant.robust.values == tuple(e.verdicts.robust_accuracy for e in entrant.evaluations)
+    assert [cell.outcome for cell in entrant.cells] == ["finished", "finished"]
+    assert 0 < entrant.seconds("cpu_seconds") < 10
+    assert ("data", "Digits") in found.shared
+    assert not any(field.startswith(("method", "epochs", "seed")) for field, _ in found.shared)
+
+
+def test_it_grows_by_methods_and_seeds_and_trains_nothing_twice(ask: Any, tmp_path: Path) -> None:
+    ask({"natural": Natural()})
+    weights = tmp_path / "cmp/runs/natural-s0/best/model.safetensors"
+    before = weights.stat().st_mtime_ns
+    found = ask({"trades": TRADES()}, seeds=(1,))
+    assert [(e.label, len(e.evaluations)) for e in found.entrants] == [("natural", 2), ("trades", 2)]
+    assert weights.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"budget": "passes:3"}, r"budget.amount: 2 -> 3"),
+        ({"n": 41}, r"n: 40 -> 41"),
+        ({"trials": 2}, r"trials: 0 -> 2"),
+        ({"attacks": "pgd"}, r"attacks.protocol: brief@1 -> pgd@1"),
+        ({"contenders": {"natural": FGSMRSAT()}}, r"natural stands for another method here"),
+        ({"contenders": [Contender("natural", Natural(), share=2.0)]}, r"share: 1.0 -> 2.0"),
+    ],
+)
+def test_other_terms_are_refused(ask: Any, tmp_path: Path, change: dict[str, Any], text: str) -> None:
+    ask({"natural": Natural()})
+    plan = (tmp_path / "cmp/comparison.json").read_text()
+    with pytest.raises(InvalidInput, match=text):
+        ask(**change)
+    assert (tmp_path / "cmp/comparison.json").read_text() == plan
+
+
+def test_another_recipe_is_refused(ask: Any, base: Recipe) -> None:
+    ask({"natural": Natural()})
+    with pytest.raises(InvalidInput, match=r"recipe.optimizer: Adam -> SGD"):
+        ask(base=replace(base, optimizer=SGD()))
+    # Its method, its length and its seed play no part.
+    ask(base=replace(base, method=TRADES(), epochs=9, seed=9))
+
+
+def test_a_control_may_spend_more_and_change_the_recipe(ask: Any, tmp_path: Path) -> None:
+    ask([Contender("natural", Natural()), Contender("twice", Natural(), 2.0, ("precision=bfloat16",))])
+    recipes = [load_recipe(tmp_path / "cmp/runs" / f"{name}-s0") for name in ("natural", "twice")]
+    assert [(r.epochs, r.precision) for r in recipes] == [(2.0, "float32"), (4.0, "bfloat16")]
+
+
+def test_time_is_turned_into_epochs_once(ask: Any, tmp_path: Path) -> None:
+    found = ask({"pgd": PGDAT()}, budget="0.2s")
+    (entrant,) = found.entrants
+    assert entrant.ratio is not None
+    assert entrant.ratio > 3.0
+    assert found.natural_seconds is not None
+    assert found.natural_seconds > 0.0
+    assert 0.02 < entrant.seconds("cpu_seconds") < 2.0
+    plan = json.loads((tmp_path / "cmp/comparison.json").read_text())
+    again = ask({"pgd": PGDAT(), "natural": Natural()}, budget="0.2s")
+    assert again.natural_seconds == plan["natural_seconds"]
+    assert again.entrants[0].epochs == entrant.epochs
+    assert again.entrants[1].epochs > 2 * entrant.epochs
+
+
+def test_a_training_that_diverges_is_an_outcome(ask: Any, base: Recipe) -> None:
+    found = ask(base=replace(base, optimizer=SGD(lr=1e30)))
+    assert [cell.outcome for e in found.entrants for cell in e.cells] == ["diverged", "diverged"]
+    assert found.measured == ()
+    assert ask(base=replace(base, optimizer=SGD(lr=1e30))).entrants[0].cells[0].outcome == "diverged"
+
+
+@pytest.mark.parametrize("label", ["Natural", "natural "])
+def test_labels_that_would_share_a_folder_are_refused(ask: Any, label: str) -> None:
+    with pytest.raises(InvalidInput, match="are the same folder"):
+        ask({"natural": Natural(), label: FGSMRSAT()})
+
+
+def test_one_run_is_worked_on_once_at_a_time(tmp_path: Path) -> None:
+    with held(tmp_path / "run") as mine, held(tmp_path / "run") as yours:
+        assert (mine, yours) == (True, False)
+    with held(tmp_path / "run") as again:
+        assert again
+
+
+def test_torchrun_is_refused(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InvalidInput, match="torchrun has no place"):
+        ask()
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All that a comparison leaves, but the times."""
+    return {
+        run.name: ((run / "best/model.safetensors").read_bytes(), Run.open(run).best)
+        for run in sorted((folder / "runs").iterdir())
+    }
+
+
+def test_a_killed_comparison_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("kill_me.py")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "killed")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in the third evaluation\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(list((tmp_path / "killed").rglob("evaluation.json"))) == 2
+
+    spec = importlib.util.spec_from_file_location("kill_me", script)
+    assert spec is not None
+    assert spec.loader is not None
+    kill_me = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kill_me)
+    killed, whole = kill_me.ask(str(tmp_path / "killed")), kill_me.ask(str(tmp_path / "whole"))
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+    for one, other in zip(killed.entrants, whole.entrants, strict=True):
+        assert len(one.evaluations) == 2
+        assert [e.verdicts for e in one.evaluations] == [e.verdicts for e in other.evaluations]

@@ -1,0 +1,108 @@
+"""The search for hyper-parameters: equal for all, on held-out images, resumable."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.comparison import compare, tuning
+from holdfast.comparison.tunables import TUNABLES, tunables
+from holdfast.evaluation import Protocol
+from holdfast.methods import ATLAS, METHODS, TRADES, Natural
+from holdfast.recipe import Recipe
+from holdfast.training import load_recipe
+
+
+@pytest.fixture
+def ask(tmp_path: Path, base: Recipe, brief: Protocol) -> Any:
+    def call(out: str = "cmp") -> Any:
+        pytest.importorskip("optuna", reason="Optuna is not installed (extra: tune)")
+        return compare(
+            {"natural": Natural(), "trades": TRADES()},
+            base,
+            "passes:2",
+            tmp_path / out,
+            seeds=(0,),
+            attacks=brief,
+            n=40,
+            trials=4,
+            trial_share=0.5,
+            device="cpu",
+            progress=False,
+        )
+
+    return call
+
+
+def trials(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/trial.json"))]
+
+
+def test_each_method_has_as_many_trials_and_the_best_is_taken(ask: Any, tmp_path: Path, base: Recipe) -> None:
+    found = ask()
+    for entrant, share in zip(found.entrants, ({"optimizer.lr"}, {"optimizer.lr", "method.beta"}), strict=True):
+        made = trials(tmp_path / "cmp/tuning" / entrant.label)
+        assert len(made) == 4
+        assert made[0]["values"] == {}, "the first trial has the recipe's own numbers"
+        assert all(share <= set(trial["values"]) for trial in made[1:])
+        assert len({json.dumps(trial["values"]) for trial in made}) == 4
+        best = max(made, key=lambda trial: trial["score"])
+        assert dict(entrant.tuned) == best["values"]
+        recipe = load_recipe(tmp_path / "cmp/runs" / f"{entrant.label}-s0")
+        assert recipe.optimizer.lr == float(best["values"].get("optimizer.lr", base.optimizer.lr))
+        assert load_recipe(tmp_path / "cmp/tuning" / entrant.label / "001/run").epochs == recipe.epochs / 2
+    assert ("optimizer.lr", "0.01") not in found.shared
+
+
+def test_the_test_split_is_not_looked_at(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = tuning.evaluate
+
+    def listen(model: Any, images: Any, *rest: Any, **options: Any) -> Any:
+        asked.append(images.name)
+        return real(model, images, *rest, **options)
+
+    monkeypatch.setattr(tuning, "evaluate", listen)
+    ask()
+    assert len(asked) == 8
+    assert not any("test" in name for name in asked), asked
+
+
+def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
+    ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask("whole")
+    calls = []
+
+    def stop(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    real = tuning._propose
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "_propose", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ask("stopped")
+    ask("stopped")
+    for name in ("natural", "trades"):
+        assert trials(tmp_path / "stopped/tuning" / name) == trials(tmp_path / "whole/tuning" / name)
+
+
+def test_what_is_searched_lies_around_the_recipes_own(base: Recipe) -> None:
+    found = tunables(replace(base, method=ATLAS()))
+    assert found["optimizer.lr"] == (0.0025, 0.01, 0.04)
+    assert found["method.local_component.rho"] == pytest.approx((2 / 9, 2 / 3, 2.0))
+    assert set(found) >= {"method.global_component.beta", "method.inner.step_size"}
+    # What is switched off is not searched.
+    assert not any("local" in path for path in tunables(replace(base, method=ATLAS(local_component=None))))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_declared_number_is_there(name: str, base: Recipe) -> None:
+    method = METHODS[name]()
+    declared = next((TUNABLES[kind] for kind in type(method).__mro__ if kind in TUNABLES), ())
+    assert {tunable.field for tunable in declared} <= set(tunables(replace(base, method=method)))
