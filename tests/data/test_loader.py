@@ -89,14 +89,6 @@ def test_a_set_smaller_than_a_batch_is_one_batch(images: ImageSet) -> None:
     assert sorted(index.tolist()) == [0, 1, 2]
 
 
-def test_channels_last_changes_the_layout_alone(images: ImageSet) -> None:
-    plain = next(EpochLoader(images, 4, "cpu", 0, AUGMENT).batches(0))
-    last = next(EpochLoader(images, 4, "cpu", 0, AUGMENT, channels_last=True).batches(0))
-    assert same(plain, last)
-    assert plain[0].is_contiguous()
-    assert last[0].is_contiguous(memory_format=torch.channels_last)
-
-
 def test_tables_are_loaded_as_they_are() -> None:
     rows = torch.rand(6, 13)
     table = ImageSet(rows, torch.arange(6), TEN, "t/train")
@@ -134,7 +126,7 @@ def test_ordered_batches_give_everything_once_in_order(images: ImageSet) -> None
 
 def test_streaming_gives_the_batches_of_the_loader_on_the_device(folder: Folder) -> None:
     in_memory, files = folder.load("train"), folder.files("train")
-    for options in ({}, {"rank": 1, "world": 2, "channels_last": True}):
+    for options in ({}, {"rank": 1, "world": 2}):
         expected = EpochLoader(in_memory, 4, "cpu", 5, AUGMENT, **options)
         streamed = StreamingLoader(files, 4, "cpu", 5, AUGMENT, **options)
         assert streamed.steps_per_epoch == expected.steps_per_epoch == 5

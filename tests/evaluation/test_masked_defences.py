@@ -60,6 +60,9 @@ def recipe(method: Natural | PGDAT) -> Recipe:
         epochs=12,
         batch_size=64,
         eps_warmup=0.3,
+        precision="float32",
+        channels_last=False,
+        compile=False,
     )
 
 

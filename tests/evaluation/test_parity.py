@@ -44,6 +44,9 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
         epochs=8,
         batch_size=64,
         eps_warmup=0.3,
+        precision="float32",
+        channels_last=False,
+        compile=False,
     )
     return train(recipe, tmp_path_factory.mktemp("victim") / "run", progress=False).load("last")
 

@@ -138,6 +138,9 @@ def test_weights_come_back_with_their_bits(tmp_path: Path) -> None:
         batch_size=20,
         accumulate=2,
         holdout=20,
+        precision="float32",
+        channels_last=False,
+        compile=False,
     )
     trained = train(recipe, tmp_path / "run", device="cpu", progress=False).load("last")
     fresh = recipe.model.build((1, 8, 8), 10, recipe.seed)

@@ -51,6 +51,8 @@ def field(value: Any, path: str) -> Any:
         ("method.together=false", False),
         ("channels_last=on", True),
         ("precision=bfloat16", "bfloat16"),
+        ("compile=auto", "auto"),
+        ("compile=false", False),
         ("method.global_component.distance=squared", "squared"),
         ("model.mean=none", ()),
         ("method.local_component=none", None),
@@ -142,7 +144,10 @@ def test_another_network_keeps_the_statistics_of_the_data(tmp_path: Path) -> Non
         ("optimizer.lr=1/0", r"optimizer\.lr is '1/0', but it is a number"),
         ("optimizer.lr=nan", r"optimizer\.lr is 'nan', but it is a number"),
         ("holdout=many", r"holdout is 'many', but it is a whole number or a number, e\.g\. holdout=10"),
-        ("channels_last=maybe", r"channels_last is 'maybe', but it is true or false, e\.g\. channels_last=false"),
+        (
+            "channels_last=maybe",
+            r"channels_last is 'maybe', but it is auto or true or false, e\.g\. channels_last=true",
+        ),
         ("precision=bfloat", r"unknown value of precision 'bfloat'; did you mean 'bfloat16'"),
         ("schedule=cosin", r"unknown value of schedule 'cosin'; did you mean 'cosine'"),
         ("method=trade", r"unknown value of method 'trade'; did you mean 'trades'"),
@@ -205,5 +210,5 @@ def test_leaves_are_the_choices_of_a_recipe() -> None:
     assert found["augment.0.padding"] == "4"
     assert found["model.std"] == "(1/3)"
     assert found["holdout"] == "none"
-    assert found["channels_last"] == "false"
+    assert found["channels_last"] == "auto"
     assert not any(path.startswith("sources") or path.endswith("type") for path in found)

@@ -46,6 +46,10 @@ def tiny(few_digits: Tensors) -> Make:
             "batch_size": 50,
             "holdout": 50,
             "validation": PGD(steps=2, early_stop=True),
+            # No trial, and the same bits everywhere.
+            "precision": "float32",
+            "channels_last": False,
+            "compile": False,
         }
         return Recipe(**{**fields, **changes})
 

@@ -34,7 +34,7 @@ def shared():
     return Recipe(
         METHOD, Linf(0.05), Digits(), WongCNN(), Adam(lr=8e-3), OneCycle(), epochs=2, batch_size=60, accumulate=2,
         augment=(RandomCrop(1),), eps_warmup=0.5, ema=EMA(decay=0.9), holdout=101,
-        validation=PGD(steps=2, early_stop=True),
+        validation=PGD(steps=2, early_stop=True), precision="float32", channels_last=False, compile=False,
     )
 """
 

@@ -39,6 +39,9 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path: Path, monkeypatch:
         batch_size=100,
         ema=EMA(decay=0.9),
         validation=PGD(steps=2, early_stop=True),
+        precision="float32",
+        channels_last=False,
+        compile=False,
     )
     (tmp_path / "recipe.json").write_text(json.dumps(codec.encode(recipe)))
     script, killed = Path(__file__).with_name("kill_loop.py"), tmp_path / "killed"

@@ -178,10 +178,11 @@ def test_tells_a_person_how_it_goes(tmp_path: Path, tiny: Make, capsys: pytest.C
     assert "Linf(0.1)" in lines[0]
     assert "22,406 parameters" in lines[0]
     assert "2 epochs of 5 steps" in lines[0]
-    assert "in all" in lines[1]
-    assert lines[2].startswith("epoch 1/2  loss ")
-    assert lines[3].startswith("epoch 2/2  loss ")
-    assert lines[3].endswith("0 s left")
+    assert lines[1] == "passes: float32"
+    assert "in all" in lines[2]
+    assert lines[3].startswith("epoch 1/2  loss ")
+    assert lines[4].startswith("epoch 2/2  loss ")
+    assert lines[4].endswith("0 s left")
 
 
 def test_the_last_epoch_may_be_a_part_of_one(tmp_path: Path, tiny: Make) -> None:

@@ -21,14 +21,11 @@ def unit(x: Images) -> Images:
     return x.to(torch.float32).div_(255.0) if x.dtype == torch.uint8 else x
 
 
-def finish(
-    pixels: Images, index: Tensor, augment: Sequence[Augment], seed: int, epoch: int, channels_last: bool
-) -> Images:
+def finish(pixels: Images, index: Tensor, augment: Sequence[Augment], seed: int, epoch: int) -> Images:
     """Make a batch for training of stored pixels: augmented by (seed, example, epoch), float32 in [0, 1]."""
     if augment:
         pixels = apply(augment, pixels, Noise.of(seed, index, _STREAM, epoch))
-    x = unit(pixels)
-    return x.contiguous(memory_format=torch.channels_last) if channels_last else x.contiguous()
+    return unit(pixels).contiguous()
 
 
 class EpochLoader:
@@ -45,7 +42,6 @@ class EpochLoader:
         augment: applied in turn to each batch of [B, C, H, W].
         rank: number of this process.
         world: number of processes.
-        channels_last: give batches the memory layout NHWC, which convolutions in half precision are faster with.
 
     Raises:
         InvalidInput: as `Order`.
@@ -60,13 +56,11 @@ class EpochLoader:
         augment: Sequence[Augment] = (),
         rank: int = 0,
         world: int = 1,
-        channels_last: bool = False,
     ) -> None:
         self._order = Order(len(images), batch_size, seed, rank, world)
         self._images = images.images.to(device)
         self._labels = images.labels.to(device)
         self._augment = tuple(augment)
-        self._channels_last = channels_last
 
     @property
     def steps_per_epoch(self) -> int:
@@ -84,8 +78,7 @@ class EpochLoader:
     def _batch(self, rows: Tensor, epoch: int) -> Examples:
         index = rows.to(self._images.device, non_blocking=True)
         pixels = self._images[index]
-        x = finish(pixels, index, self._augment, self._order.seed, epoch, self._channels_last)
-        return x, self._labels[index], index
+        return finish(pixels, index, self._augment, self._order.seed, epoch), self._labels[index], index
 
 
 def ordered_batches(images: ImageSet, batch_size: int, device: torch.device | str) -> Iterator[Examples]:

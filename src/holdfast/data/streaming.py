@@ -26,7 +26,7 @@ class StreamingLoader:
 
     Args:
         images: the training set, in files.
-        batch_size, device, seed, augment, rank, world, channels_last: as `EpochLoader`.
+        batch_size, device, seed, augment, rank, world: as `EpochLoader`.
 
     Raises:
         InvalidInput: as `Order`.
@@ -41,13 +41,11 @@ class StreamingLoader:
         augment: Sequence[Augment] = (),
         rank: int = 0,
         world: int = 1,
-        channels_last: bool = False,
     ) -> None:
         self._order = Order(len(images), batch_size, seed, rank, world)
         self._images = images
         self._device = torch.device(device)
         self._augment = tuple(augment)
-        self._channels_last = channels_last
 
     @property
     def steps_per_epoch(self) -> int:
@@ -79,5 +77,5 @@ class StreamingLoader:
     def _batch(self, rows: Tensor, decoded: list[Future[Images]], epoch: int) -> Examples:
         pixels = torch.stack([image.result() for image in decoded]).to(self._device)
         index = rows.to(self._device)
-        x = finish(pixels, index, self._augment, self._order.seed, epoch, self._channels_last)
+        x = finish(pixels, index, self._augment, self._order.seed, epoch)
         return x, self._images.labels[rows].to(self._device), index

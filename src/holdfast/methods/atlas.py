@@ -43,12 +43,15 @@ class ATLAS(Method):
     together: bool = True
 
     def __post_init__(self) -> None:
-        double = self.local_component is not None and not isinstance(self.local_component, WorstPoint)
-        if double and self.together and self.global_component is not None:
+        if self.differentiates_twice and self.together and self.global_component is not None:
             raise InvalidInput(
                 f"local_component {type(self.local_component).__name__} differentiates its own pass twice and cannot "
                 "share it with the clean inputs; set together=False"
             )
+
+    @property
+    def differentiates_twice(self) -> bool:
+        return self.local_component is not None and not isinstance(self.local_component, WorstPoint)
 
     @property
     def passes(self) -> float:

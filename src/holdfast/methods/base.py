@@ -153,6 +153,11 @@ class Method(ABC):
         """
 
     @property
+    def differentiates_twice(self) -> bool:
+        """The loss holds an input gradient that is differentiated again, which compiled passes cannot."""
+        return False
+
+    @property
     def search_passes(self) -> float:
         """Those of `passes` that searches by `attacks.run` take: by default those of the field `inner`, if any."""
         inner = getattr(self, "inner", None)
@@ -175,6 +180,10 @@ class Wrapper(Method):
     @property
     def replays(self) -> int:
         return self.method.replays
+
+    @property
+    def differentiates_twice(self) -> bool:
+        return self.method.differentiates_twice
 
     @property
     def search_passes(self) -> float:

@@ -54,6 +54,10 @@ class CURE(Method):
                 raise InvalidInput(f"{name} is {getattr(self, name)}, but it is a share of the training in [0, 1]")
 
     @property
+    def differentiates_twice(self) -> bool:
+        return True
+
+    @property
     def passes(self) -> float:
         return 1.0 + 2.0 * (1.0 + 4.0 / 3.0)
 

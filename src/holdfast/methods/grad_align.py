@@ -43,6 +43,10 @@ class GradAlign(Wrapper):
             raise InvalidInput(f"weight is {self.weight}, but a weight is at least 0; the paper takes 0.2 at 8/255")
 
     @property
+    def differentiates_twice(self) -> bool:
+        return True
+
+    @property
     def passes(self) -> float:
         return self.method.passes + 10.0 / 3.0
 

@@ -40,6 +40,10 @@ class JacobianRegularisation(Method):
             raise InvalidInput(f"projections is {self.projections}, but an estimate needs at least 1; 1 is usual")
 
     @property
+    def differentiates_twice(self) -> bool:
+        return True
+
+    @property
     def passes(self) -> float:
         return 1.0 + 4.0 / 3.0 * self.projections
 

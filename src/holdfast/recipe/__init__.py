@@ -14,7 +14,8 @@ from holdfast.recipe.optimizers import SGD, Adam, Optimizer
 from holdfast.recipe.schedules import Constant, Cosine, OneCycle, Schedule, Step
 from holdfast.threat import ThreatModel
 
-Precision = Literal["float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+Switch = bool | Literal["auto"]
 OnCollapse = Literal["stop", "continue"]
 
 
@@ -67,8 +68,11 @@ class Recipe:
         eps_warmup: share of the training over which the threat's eps rises linearly from 0.
         ema: average of the weights to evaluate and keep, or None.
         swa: another kind of average, in place of `ema`.
-        precision: of the passes; losses, gradients' signs and projections are float32 in any case.
-        channels_last: memory format of images and convolutions; faster on most devices, same results to rounding.
+        precision: of the passes, float32 or bfloat16; losses, gradients' signs and projections are float32 in any case.
+            With "auto", here and below, a short trial at the start of a run chooses what is fastest (`holdfast.speed`);
+            the run's record holds its choice.
+        channels_last: memory format of images and convolutions; same results to rounding.
+        compile: the passes, by torch.compile; "auto" tries it only in runs that are long enough to earn its time back.
         accumulate: parts in which a batch is computed, to save memory.
         holdout: training images held out to choose the best checkpoint: a count, a share below 1, or None for 1,000 or
             10 %, whichever is less. Stratified and fixed by the seed; the test split is never looked at.
@@ -90,8 +94,9 @@ class Recipe:
     eps_warmup: float = 0.0
     ema: EMA | None = None
     swa: SWA | None = None
-    precision: Precision = "float32"
-    channels_last: bool = False
+    precision: PrecisionChoice = "auto"
+    channels_last: Switch = "auto"
+    compile: Switch = "auto"
     accumulate: int = 1
     holdout: int | float | None = None
     validation: PGD = PGD(steps=10, step_size=0.25, early_stop=True)
@@ -116,9 +121,11 @@ class Recipe:
             )
         if not 0.0 <= self.eps_warmup <= 1.0:
             raise InvalidInput(f"eps_warmup is {self.eps_warmup}, but it is a share of the training in [0, 1]")
-        for name, choices in (("precision", get_args(Precision)), ("on_collapse", get_args(OnCollapse))):
-            if getattr(self, name) not in choices:
-                raise unknown(name, getattr(self, name), choices)
+        switch = (True, False, "auto")
+        words = {"precision": get_args(PrecisionChoice), "on_collapse": get_args(OnCollapse)}
+        for name, known in {**words, "channels_last": switch, "compile": switch}.items():
+            if getattr(self, name) not in known:
+                raise unknown(name, str(getattr(self, name)), list(map(str, known)))
 
     def steps(self, per_epoch: int) -> int:
         """Optimizer steps of the whole training, at least 1, where an epoch has `per_epoch` of them."""

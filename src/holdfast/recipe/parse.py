@@ -46,31 +46,29 @@ def parse(annotation: Any, text: str, path: str, current: Any) -> Any:
     if NoneType in kinds and text.lower() in ("none", "null", ""):
         return None
     kinds = [kind for kind in kinds if kind is not NoneType]
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    if text in words:
+        return text
+    kinds = [kind for kind in kinds if get_origin(kind) is not Literal]
+    if not kinds:
+        raise unknown(f"value of {path}", text, words)
     if all(kind in _KINDS for kind in kinds):
-        return _scalar(kinds, text, path, current)
+        return _scalar(kinds, words, text, path, current)
     (kind,) = kinds
-    if get_origin(kind) is Literal:
-        return _word(text, path, get_args(kind))
     if get_origin(kind) is tuple:
         return _items(get_args(kind), text, path, current)
     return _part(kind, text, path, current)
 
 
-def _scalar(kinds: list[Any], text: str, path: str, current: Any) -> Any:
+def _scalar(kinds: list[Any], words: list[str], text: str, path: str, current: Any) -> Any:
     for kind in kinds:
         try:
             return _SWITCH[text.lower()] if kind is bool else float(Fraction(text)) if kind is float else kind(text)
         except (KeyError, ValueError, ZeroDivisionError):
             continue
-    wanted = " or ".join(_KINDS[kind][0] for kind in kinds)
+    wanted = " or ".join([*words, *(_KINDS[kind][0] for kind in kinds)])
     example = shown(current) if type(current) in kinds else _KINDS[kinds[0]][1]
     raise InvalidInput(f"{path} is {text!r}, but it is {wanted}, e.g. {path}={example}")
-
-
-def _word(text: str, path: str, words: tuple[Any, ...]) -> Any:
-    if text not in words:
-        raise unknown(f"value of {path}", text, words)
-    return text
 
 
 def _items(kinds: tuple[Any, ...], text: str, path: str, current: Any) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from holdfast.speed.passes import Passes
+from holdfast.typing import Images
 
 
 def autocast(passes: Passes, device: torch.device) -> torch.autocast:
@@ -11,16 +12,18 @@ def autocast(passes: Passes, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=passes.precision == "bfloat16")
 
 
-def outer_passes(model: nn.Module, passes: Passes) -> nn.Module:
-    """What to call for the model's outer passes: itself, or a compiled front of it that shares its parameters.
+def adapt(model: nn.Module, passes: Passes) -> None:
+    """Change a model in place so that its passes, also those with gradients of the parameters, are computed so.
 
-    The model's own tensors take the memory format. Compiled passes are compiled for each shape of batch, and cannot be
-    differentiated twice.
+    Its tensors take the memory format, and its calls go through torch.compile, which copies of it do not inherit.
+    Compiled passes are compiled for each shape of batch, and cannot be differentiated twice.
     """
     if passes.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to torch's stubs
-    if not passes.compiled:
-        return model
-    front = torch.compile(model, dynamic=False)
-    assert isinstance(front, nn.Module)
-    return front
+    if passes.compiled:
+        model.compile(dynamic=False)
+
+
+def laid_out(x: Images, passes: Passes) -> Images:
+    """Inputs in the passes' memory format."""
+    return x.contiguous(memory_format=torch.channels_last) if passes.channels_last and x.dim() == 4 else x

@@ -32,8 +32,11 @@ class Passes:
     @property
     def plain(self) -> bool:
         """A model's own passes, unchanged."""
-        return self == Passes()
+        return self == PLAIN
 
     def __str__(self) -> str:
         extras = [name for name in ("channels_last", "folded", "compiled") if getattr(self, name)]
         return " + ".join([self.precision, *extras]).replace("_", " ")
+
+
+PLAIN = Passes()

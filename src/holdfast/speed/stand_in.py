@@ -1,14 +1,17 @@
 """A copy of a model that answers in its place, cheaper, where only logits and gradients of the input are wanted."""
 
+from collections.abc import Iterator
 from copy import deepcopy
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from holdfast import losses, modes
 from holdfast.speed.folding import fold
+from holdfast.speed.outer import adapt, laid_out
 from holdfast.speed.passes import Passes
-from holdfast.typing import Images, Logits
+from holdfast.typing import Classifier, Images, Logits
 
 _LOWERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # autocast computes these in bfloat16 in any case
 
@@ -36,29 +39,24 @@ class StandIn:
         self._model, self._copy = model, copy
         self._batch_statistics = batch_statistics
         self._folds = fold(copy, model) if passes.folded and not batch_statistics else []
-        if passes.channels_last:
-            copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to torch's stubs
+        adapt(copy, passes)
         self._lowered = passes.precision == "bfloat16"
         if self._lowered:
             for layer in copy.modules():
                 if type(layer) in _LOWERED:
                     layer.to(torch.bfloat16)
-        self._mine, self._live = self._pairs()
-        self._ask = torch.compile(copy, dynamic=False) if passes.compiled else copy
-        self.refresh()
-
-    def _pairs(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The copy's tensors, but for those that folding makes, and the model's that they are copies of."""
         made = {id(tensor) for fold in self._folds for tensor in fold.folded.parameters()}
-        mine, live = _tensors(self._copy), _tensors(self._model)
-        names = [name for name, tensor in mine.items() if id(tensor) not in made and name in live]
-        return [mine[name] for name in names], [live[name] for name in names]
+        live = {name: (store, key) for name, store, key in _tensors(model)}
+        pairs = [(store[key], live[name]) for name, store, key in _tensors(copy) if name in live]
+        self._pairs = [(mine, place) for mine, place in pairs if mine is not None and id(mine) not in made]
+        self.refresh()
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Take the model's present weights, statistics and frozen layers."""
-        if self._mine:
-            torch._foreach_copy_(self._mine, self._live)
+        if self._pairs:
+            # Looked up each time: others may stand for the model's tensors (`modes.substituted`).
+            torch._foreach_copy_([mine for mine, _ in self._pairs], [store[key] for _, (store, key) in self._pairs])
         for folded in self._folds:
             folded.refresh()
         if self._batch_statistics:
@@ -66,13 +64,44 @@ class StandIn:
 
     def __call__(self, x: Images) -> Logits:
         """[B, ...] on the model's device -> [B, K] logits, at least float32; differentiable in x."""
-        if self.passes.channels_last and x.dim() == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
+        x = laid_out(x, self.passes)
         # The cache would keep casts of weights that the next refresh changes.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self._lowered, cache_enabled=False):
-            return losses.precise(self._ask(x))
+            return losses.precise(self._copy(x))
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers under all of their names."""
-    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+class StandIns:
+    """Stand-ins of a model for `modes.replacing`, each made when it is first asked for, and fresh for every search.
+
+    Args:
+        model: to stand in for. One that cannot be copied, and one with plain passes, answers itself.
+        passes: how to compute.
+    """
+
+    def __init__(self, model: nn.Module, passes: Passes) -> None:
+        self._model, self._passes = model, passes
+        self._made: dict[bool, StandIn | None] = {}
+
+    def __call__(self, model: nn.Module, batch_statistics: bool) -> Classifier | None:
+        """Who answers a search of `model`; None if that is no business of these stand-ins."""
+        if model is not self._model or self._passes.plain:
+            return None
+        if batch_statistics not in self._made:
+            self._made[batch_statistics] = self._make(batch_statistics)
+        made = self._made[batch_statistics]
+        if made is not None:
+            made.refresh()
+        return made
+
+    def _make(self, batch_statistics: bool) -> StandIn | None:
+        try:
+            return StandIn(self._model, self._passes, batch_statistics)
+        except (RuntimeError, TypeError):
+            return None
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Where parameters and buffers are kept, under all of their names: (full name, dictionary, key)."""
+    for path, module in model.named_modules(remove_duplicate=False):
+        for store in (module._parameters, module._buffers):
+            yield from ((f"{path}.{key}", store, key) for key in store)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from holdfast import losses
-from holdfast.speed.outer import autocast, outer_passes
+from holdfast.speed.outer import adapt, autocast, laid_out
 from holdfast.speed.passes import Passes, Precision
 from holdfast.speed.stand_in import StandIn
 from holdfast.typing import Images, Labels
@@ -210,11 +210,12 @@ class _Bench:
 
             calls |= {"forward": forward, "gradient": gradient}
         if "training" in self._kinds:
-            outer = outer_passes(deepcopy(self._model), way)
+            outer, images = deepcopy(self._model), laid_out(x, way)
+            adapt(outer, way)
 
             def training() -> None:
                 with autocast(way, x.device):
-                    loss = losses.cross_entropy(losses.precise(outer(x)), y).mean()
+                    loss = losses.cross_entropy(losses.precise(outer(images)), y).mean()
                 torch.autograd.backward(loss)
                 outer.zero_grad(set_to_none=True)
 

@@ -120,6 +120,9 @@ class _Trial:
         self._check_passes(meter.passes(COUNT), meter.double)
 
     def _check_passes(self, counted: float, double: bool) -> None:
+        self.laws.require(
+            self.method.differentiates_twice or not double, "`differentiates_twice` is said where a gradient is"
+        )
         said = self.method.passes
         # What differentiating a gradient costs cannot be counted in rows; such a method may only say more.
         fits = counted <= said + 1e-6 if double else abs(counted - said) <= 1e-6

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import nn
 
 from holdfast.methods import Task
 from holdfast.processes import Processes
 from holdfast.recipe import Recipe
+from holdfast.speed import Trial, adapt
 from holdfast.training.averaging import average
 from holdfast.training.generator import seeded
 from holdfast.training.memory import Memory
 from holdfast.training.objective import Objective
+from holdfast.training.settle import settle
 from holdfast.typing import Images
 
 _STREAM = 0x696E6974  # keeps a method's initial state apart from everything else that the seed decides
@@ -25,25 +26,28 @@ class Learner:
         model: in training.
         objective: model and method; its forward pass is a step's loss, joined over the processes.
         optimizer: of the parameters of the model and of the method's state.
+        trial: how the passes are computed, and why.
 
     Args:
         recipe: what to train.
         task: the data.
         steps: of the whole training.
         processes: who trains.
+        settled: of a run that goes on, how its passes are computed; a new run settles it.
     """
 
-    def __init__(self, recipe: Recipe, task: Task, steps: int, processes: Processes) -> None:
+    def __init__(
+        self, recipe: Recipe, task: Task, steps: int, processes: Processes, settled: Trial | None = None
+    ) -> None:
         self._processes = processes
         device = processes.device
         self.model = recipe.model.build(task.shape, task.classes, recipe.seed).to(device)
-        if recipe.channels_last:
-            # torch's stubs do not know this argument.
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trial = settled or settle(recipe, self.model, task, steps, processes)
+        adapt(self.model, self.trial.passes)
         with seeded(device, recipe.seed, _STREAM):
             state = recipe.method.init(self.model, task)
         self._state = None if state is None else state.to(device)
-        bare = Objective(recipe, self.model, self._state, device, processes.rank)
+        bare = Objective(recipe, self.trial.passes, self.model, self._state, device, processes.rank)
         self._memory = Memory(self._state, processes)
         self.optimizer = recipe.optimizer.build(bare)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]

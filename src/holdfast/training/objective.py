@@ -1,14 +1,16 @@
 """Model and method as one module whose forward pass is a step's loss."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from holdfast import modes
 from holdfast.methods import Batch, Loss, Progress
 from holdfast.noise import Noise
 from holdfast.recipe import Recipe
+from holdfast.speed import Passes, StandIns, autocast, laid_out
 from holdfast.threat import ThreatModel
 from holdfast.training.generator import draws, seeded
 
@@ -43,7 +45,7 @@ def parts(x: Tensor, y: Tensor, index: Tensor, count: int, rank: int = 0, world:
 
 class Objective(nn.Module):
     """The loss of a step. Wrapped for several processes, it is still one forward pass a step, as DDP wants it; the
-    method's inner search calls the bare `model`.
+    method's inner search calls the bare `model`, or what stands in for it.
 
     Attributes:
         model: what is trained.
@@ -51,12 +53,20 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, recipe: Recipe, model: nn.Module, state: nn.Module | None, device: torch.device, rank: int
+        self,
+        recipe: Recipe,
+        passes: Passes,
+        model: nn.Module,
+        state: nn.Module | None,
+        device: torch.device,
+        rank: int,
     ) -> None:
         super().__init__()
         self.model = model
         self.state = state
         self._recipe = recipe
+        self._passes = passes
+        self._stand_ins = StandIns(model, passes)
         self._device = device
         self._rank = rank
         self._draws = draws(model, recipe.method)
@@ -76,7 +86,8 @@ class Objective(nn.Module):
     def _loss(self, part: Part, threat: ThreatModel, progress: Progress) -> Loss:
         recipe, batch = self._recipe, part.batch
         noise = Noise.of(recipe.seed, batch.index, progress.epoch, _STREAM)
-        with autocast(recipe, self._device):
+        batch = replace(batch, x=laid_out(batch.x, self._passes))
+        with autocast(self._passes, self._device), modes.replacing(self._stand_ins):
             loss = recipe.method.loss(self.model, batch, threat, self.state, progress, noise)
         logged = {
             "loss": loss.value.detach(),
@@ -88,8 +99,3 @@ class Objective(nn.Module):
 def _log_name(part: str) -> str:
     """The log's name of a part of the loss; the plain names are those of the held-out images' accuracies."""
     return f"train_{part}" if part in ("clean_accuracy", "robust_accuracy") else part
-
-
-def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """The precision of a recipe's passes; losses lift logits to float32 themselves."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16")

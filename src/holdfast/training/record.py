@@ -12,6 +12,8 @@ from holdfast.errors import CheckpointError, InvalidInput
 from holdfast.files import write_atomically
 from holdfast.provenance import versions
 from holdfast.recipe import Recipe, codec
+from holdfast.speed import Trial
+from holdfast.training.learner import Learner
 
 SCHEMA = "holdfast.run/1"
 NAME = "recipe.json"
@@ -24,7 +26,7 @@ def make(
     recipe: Recipe,
     training: ImageSet | FileSet,
     held_out: ImageSet | FileSet,
-    parameters: int,
+    learner: Learner,
     device: torch.device,
     world: int,
 ) -> Json:
@@ -44,7 +46,8 @@ def make(
             "shape": list(training.shape),
         },
         "source": {file.name: _digest(file.read_bytes()) for file in codec.user_files(recipe)},
-        "parameters": parameters,
+        "parameters": learner.parameters,
+        "trial": codec.encode(learner.trial),
         "processes": world,
         "versions": versions(str(device)),
     }
@@ -76,6 +79,14 @@ def read(folder: Path) -> Json:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise CheckpointError(f"{path} is no record of a run of this version of Holdfast")
     return record
+
+
+def settled(folder: Path) -> Trial | None:
+    """How the passes of the run in `folder` are computed; None where no run was begun."""
+    if not (folder / NAME).exists():
+        return None
+    found: Trial = codec.decode(read(folder)["trial"])
+    return found
 
 
 def identity(record: Json) -> str:

@@ -21,6 +21,7 @@ from holdfast.training.meter import Meter, Row
 from holdfast.training.objective import parts
 from holdfast.training.replays import Replays
 from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD
+from holdfast.training.settle import told
 from holdfast.training.validation import Validation
 from holdfast.training.watch import Watch
 from holdfast.typing import Images, Labels
@@ -54,15 +55,14 @@ class Trainer:
         self.steps = recipe.steps(self.per_epoch)
         batch = min(recipe.batch_size, len(training))
         task = Task(len(training.classes), len(training), batch, training.shape)
-        self.learner = Learner(recipe, task, self.steps, processes)
+        self.learner = Learner(recipe, task, self.steps, processes, record.settled(folder))
         self.objective = self.learner.objective
-        self.validation = Validation(recipe, held_out.load() if isinstance(held_out, FileSet) else held_out, processes)
+        held_out_images = held_out.load() if isinstance(held_out, FileSet) else held_out
+        self.validation = Validation(recipe, held_out_images, processes, self.learner.trial.passes)
         self.watch = Watch()
         self.meter = Meter(processes)
         self.journal = Journal(processes, self.steps, self.per_epoch, batch, progress)
-        self.record = record.make(
-            recipe, training, held_out, self.learner.parameters, processes.device, processes.world
-        )
+        self.record = record.make(recipe, training, held_out, self.learner, processes.device, processes.world)
         self.checkpoints = Checkpoints(folder / CHECKPOINTS, record.identity(self.record))
         self.keeper = Keeper(folder, self.checkpoints, checkpoint_seconds, processes.first)
         self.step = 0
@@ -207,6 +207,7 @@ class Trainer:
             record.write(self.folder, self.recipe, self.record)
         self.journal.open(self.folder / METRICS, self.step, self.folder / TENSORBOARD if tensorboard else None)
         self.journal.display.say(self.first_line())
+        self.journal.display.say(told(self.learner.trial))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Be the run of a checkpoint."""
@@ -237,8 +238,13 @@ def _check(recipe: Recipe, shape: tuple[int, ...]) -> None:
             f"the threat model's box [{threat.low:g}, {threat.high:g}] does not hold the data's inputs, which lie in "
             "[0, 1]; leave low and high out"
         )
-    if recipe.channels_last and len(shape) != 3:
+    if recipe.channels_last is True and len(shape) != 3:
         raise InvalidInput(f"channels_last is for images [C, H, W], but the examples have shape {shape}; leave it out")
+    if recipe.compile is True and recipe.method.differentiates_twice:
+        raise InvalidInput(
+            f"{type(recipe.method).__name__} differentiates a gradient again, which compiled passes cannot; leave out "
+            "compile"
+        )
 
 
 def _loader(recipe: Recipe, training: ImageSet | FileSet, processes: Processes) -> EpochLoader | StreamingLoader:
@@ -250,7 +256,6 @@ def _loader(recipe: Recipe, training: ImageSet | FileSet, processes: Processes) 
         recipe.augment,
         processes.rank,
         processes.world,
-        recipe.channels_last,
     )
     if isinstance(training, FileSet):
         return StreamingLoader(training, *common)
