@@ -53,6 +53,10 @@ class LLR(Method):
                 )
 
     @property
+    def differentiates_twice(self) -> bool:
+        return True
+
+    @property
     def passes(self) -> float:
         # The clean pass with its input gradient, the pass at the end of the search; then backwards through both, and
         # through the input gradient, which costs about two backward passes.
