@@ -108,6 +108,10 @@ class ThreatModel(ABC):
     def project(self, x: Images, x_adv: Images) -> Images:
         """The point of S(x) nearest to `x_adv` in Euclidean distance; exact for ball and box together."""
 
+    def hull(self, x: Images) -> tuple[Images, Images]:
+        """The least and the greatest value that each coordinate takes in S(x)."""
+        return (x - self.eps).clamp_(min=self.low), (x + self.eps).clamp_(max=self.high)
+
     @abstractmethod
     def sample(self, x: Images, noise: Noise) -> Images:
         """A point drawn uniformly from the ball around x, then clipped to the box."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.apgd import AutoPGD
-from holdfast.attacks.base import Evaluated, State, opening, rows
+from holdfast.attacks.base import Evaluated, State, opening, picked
 from holdfast.attacks.selection import greatest
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
@@ -110,7 +110,7 @@ class APGDL1(AutoPGD[APGDL1State]):
         point, gradient, state = self._review(threat, state, at, radius, first, plan.review[now])
         moved = point + _sparse_step(gradient, state.changed / _SHRINK, state.step_size)
         # Where the stage ends, its best point takes the place of another move.
-        moved = torch.where(rows(plan.last[now], point), state.best, moved)
+        moved = picked(plan.last[now], state.best, moved)
         return replace(state, point=self._project(threat, state.x, moved, following), iteration=state.iteration + 1)
 
     def _record(
@@ -118,15 +118,15 @@ class APGDL1(AutoPGD[APGDL1State]):
     ) -> APGDL1State:
         """Remember the stage's best point, and hand over the latest point within eps that fooled the model."""
         better = first | (at.value > state.best_value)
-        best = torch.where(rows(better, state.point), state.point, state.best)
+        best = picked(better, state.point, state.best)
         counts = at.wrong & threat.contains(state.x, state.point)
-        handed = torch.where(rows(final & ~state.success, best), best, state.x_adv)
+        handed = picked(final & ~state.success, best, state.x_adv)
         return replace(
             state,
             best=best,
-            best_gradient=torch.where(rows(better, best), at.gradient, state.best_gradient),
+            best_gradient=picked(better, at.gradient, state.best_gradient),
             best_value=torch.where(better, at.value, state.best_value),
-            x_adv=torch.where(rows(counts, handed), state.point, handed),
+            x_adv=picked(counts, state.point, handed),
             success=state.success | counts,
         )
 
@@ -140,10 +140,9 @@ class APGDL1(AutoPGD[APGDL1State]):
         shrunk = torch.maximum(state.step_size / _SHRINK, _LEAST * largest)
         step_size = torch.where(first | sparser, largest, torch.where(due, shrunk, state.step_size))
         state = replace(state, changed=torch.where(first | due, changed, state.changed), step_size=step_size)
-        back = rows(sparser, state.point)
         return (
-            torch.where(back, state.best, state.point),
-            torch.where(back, state.best_gradient, at.gradient),
+            picked(sparser, state.best, state.point),
+            picked(sparser, state.best_gradient, at.gradient),
             state,
         )
 

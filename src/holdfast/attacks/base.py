@@ -121,12 +121,15 @@ class Attack(ABC, Generic[S]):
         """One iteration: at most `passes` forward and backward passes of the rows in `state`."""
 
 
+_GREATEST = 1e18  # of a gradient's entries, so that differences and squares stay finite
+
+
 class Evaluated(NamedTuple):
     """What a forward and backward pass at a state's point gave, without a graph."""
 
     logits: Logits
     value: PerExample  # the criterion
-    gradient: Images  # of each row's criterion with respect to the row's point
+    gradient: Images  # of each row's criterion with respect to the row's point; finite
     wrong: Mask
 
 
@@ -165,6 +168,9 @@ def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated
             "no gradient reaches the model's input (look for torch.no_grad, detach or numpy in it); attack it with "
             "Square, SPSA or Transfer, or measure it by holdfast.evaluate, which says so and goes on"
         )
+    # Where it is no number there is no direction either; otherwise the point would be none from then on.
+    if not (gradient.device.type == "cpu" and bool(gradient.sum().isfinite())):
+        gradient = gradient.nan_to_num(0.0, _GREATEST, -_GREATEST)
     logits = logits.detach()
     return Evaluated(logits, value.detach(), gradient, logits.argmax(dim=1) != state.y)
 
@@ -172,6 +178,17 @@ def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated
 def rows(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Shape a [B] tensor so that it broadcasts over the rows of `like`."""
     return mask.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def picked(mask: Mask, one: Images, other: Images) -> Images:
+    """Rows of `one` where the [B] mask is set, else of `other`; both finite. On CPUs four times as fast as
+    `torch.where`."""
+    return other.lerp(one, rows(mask, one).to(one.dtype))
+
+
+def surely_none(mask: Mask) -> bool:
+    """No row is set, as far as that can be known without waiting for an accelerator."""
+    return mask.device.type == "cpu" and not bool(mask.any())
 
 
 def run(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from holdfast.attacks.base import Attack, Evaluated, State, evaluate, opening, rows
+from holdfast.attacks.base import Attack, Evaluated, State, evaluate, opening, rows, surely_none
 from holdfast.attacks.criteria import Criterion, TargetedMargin
 from holdfast.attacks.hyperplane import check_norm, nearest_change
 from holdfast.attacks.initial import Initial, Zero
@@ -94,7 +94,7 @@ class FAB(Attack[FABState]):
         return replace(
             state,
             point=self._move(threat, x, point, at),
-            x_adv=torch.where(rows(counts, point), point, state.x_adv),
+            x_adv=state.x_adv if surely_none(counts) else torch.where(rows(counts, point), point, state.x_adv),
             nearest=torch.where(nearer, distance, state.nearest),
             success=state.success | counts,
             iteration=state.iteration + 1,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from holdfast import losses
 from holdfast.attacks import windows
-from holdfast.attacks.base import Attack, State, opening, rows
+from holdfast.attacks.base import Attack, State, opening, picked
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
 from holdfast.threat import L1, L2, Linf, ThreatModel
@@ -84,7 +84,7 @@ class Square(Attack[SquareState]):
         wrong = logits.argmax(dim=1) != state.y
         # A wrong answer counts whatever its margin: at a tie that is 0, and may not be less than before.
         better = (margin < state.least) | (wrong & ~state.success)
-        x_adv = state.x_adv.lerp(state.point, rows(better, state.x).to(state.x.dtype))
+        x_adv = picked(better, state.point, state.x_adv)
         proposed = self._propose(threat, _as_images(state.x), _as_images(x_adv), state)
         return replace(
             state,
