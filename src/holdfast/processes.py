@@ -45,14 +45,17 @@ class Processes:
         """Return when all processes have come here."""
         self.sum(torch.zeros(1, device=self.device)).item()
 
-    def join(self, module: nn.Module) -> nn.Module:
+    def join(self, module: nn.Module, partial: bool = False) -> nn.Module:
         """The module with its gradients averaged over the processes in each backward pass.
 
         Buffers are the first process's: they are sent to the others before each forward pass.
+
+        Args:
+            partial: a backward pass may leave out parameters, which then have no gradient; costs a look at each graph.
         """
         if self.world == 1:
             return module
-        return DistributedDataParallel(module, gradient_as_bucket_view=True)
+        return DistributedDataParallel(module, gradient_as_bucket_view=True, find_unused_parameters=partial)
 
     def share_buffers(self, module: nn.Module) -> None:
         """Send the first process's buffers to the others, as each joined forward pass does."""

@@ -17,6 +17,7 @@ from holdfast.methods.mma import MMA
 from holdfast.methods.n_fgsm import NFGSMAT
 from holdfast.methods.natural import Natural
 from holdfast.methods.pgd_at import PGDAT
+from holdfast.methods.sprout import SPROUT
 from holdfast.methods.stability import GlobalComponent, GradientPenalty, LinearisedMargin, LocalComponent, WorstPoint
 from holdfast.methods.trades import TRADES
 
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method]] = {
     "llr": LLR,
     "adr": ADR,
     "adr_trades": ADRTRADES,
+    "sprout": SPROUT,
     "atlas": ATLAS,
     "cure": CURE,
     "jacobian": JacobianRegularisation,
@@ -74,6 +76,7 @@ __all__ = [
     "MMA",
     "NFGSMAT",
     "PGDAT",
+    "SPROUT",
     "TRADES",
     "WRAPPERS",
     "Batch",

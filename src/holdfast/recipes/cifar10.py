@@ -15,6 +15,7 @@ from holdfast.methods import (
     LLR,
     NFGSMAT,
     PGDAT,
+    SPROUT,
     TRADES,
     GlobalComponent,
     GradAlign,
@@ -236,6 +237,28 @@ def trades_awp() -> Recipe:
     )
 
 
+def sprout() -> Recipe:
+    script = f"{citations.SPROUT}, main_cus.py, train_resume.sh"
+    return Recipe(
+        method=SPROUT(weight_steps=3),
+        threat=Linf(8 / 255),
+        data=source("cifar10"),
+        model=PreActResNet18(),
+        optimizer=SGD(lr=0.01, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(80 / 200, 140 / 200, 180 / 200), drop=0.1),
+        epochs=200,
+        batch_size=128,
+        augment=(RandomCrop(padding=4), HorizontalFlip()),
+        sources=cited(
+            script,
+            {
+                "model": f"ours, in place of the VGG-16 of {script}",
+                "threat": "ours: the method attacks nothing; what validation attacks with",
+            },
+        ),
+    )
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -246,6 +269,7 @@ RECIPES = {
     "llr": llr,
     "adr": adr,
     "adr_trades": adr_trades,
+    "sprout": sprout,
     "atlas": atlas,
     "cure": cure,
     "jacobian": jacobian,

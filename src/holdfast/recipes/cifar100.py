@@ -144,6 +144,12 @@ def trades_awp() -> Recipe:
     return replace(trades(), method=cifar10.trades_awp().method, sources=sources)
 
 
+def sprout() -> Recipe:
+    recipe = cifar10.sprout()
+    sources = cited(f"ours: as on CIFAR-10 in {citations.SPROUT}")
+    return replace(recipe, data=source("cifar100"), sources=sources)
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -157,6 +163,7 @@ RECIPES = {
     "llr": llr,
     "adr": adr,
     "adr_trades": adr_trades,
+    "sprout": sprout,
     "atlas": atlas,
     "cure": cure,
     "jacobian": jacobian,

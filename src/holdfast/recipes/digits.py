@@ -20,6 +20,7 @@ from holdfast.methods import (
     MMA,
     NFGSMAT,
     PGDAT,
+    SPROUT,
     TRADES,
     FreeAT,
     GradAlign,
@@ -94,6 +95,10 @@ def mma() -> Recipe:
     return replace(natural(), method=MMA())
 
 
+def sprout() -> Recipe:
+    return replace(natural(), method=SPROUT())
+
+
 def atlas() -> Recipe:
     return replace(natural(), method=ATLAS())
 
@@ -127,6 +132,7 @@ RECIPES = {
     "adr": adr,
     "adr_trades": adr_trades,
     "mma": mma,
+    "sprout": sprout,
     "atlas": atlas,
     "cure": cure,
     "jacobian": jacobian,

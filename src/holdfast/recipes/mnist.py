@@ -17,6 +17,7 @@ from holdfast.methods import (
     MMA,
     NFGSMAT,
     PGDAT,
+    SPROUT,
     TRADES,
     FreeAT,
     GlobalComponent,
@@ -199,6 +200,27 @@ def awp() -> Recipe:
     )
 
 
+def sprout() -> Recipe:
+    script = f"{citations.SPROUT}, main_cus.py, train_resume.sh"
+    return Recipe(
+        method=SPROUT(weight_steps=3),
+        threat=Linf(0.3),
+        data=source("mnist"),
+        model=WongCNN(),
+        optimizer=SGD(lr=0.01, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(60 / 120, 100 / 120), drop=0.1),
+        epochs=120,
+        batch_size=128,
+        sources=cited(
+            script,
+            {
+                "model": f"ours, in place of the VGG of {script}",
+                "threat": "ours: the method attacks nothing; what validation attacks with",
+            },
+        ),
+    )
+
+
 RECIPES = {
     "natural": natural,
     "fgsm": fgsm,
@@ -212,6 +234,7 @@ RECIPES = {
     "llr": llr,
     "adr": adr,
     "adr_trades": adr_trades,
+    "sprout": sprout,
     "atlas": atlas,
     "cure": cure,
     "jacobian": jacobian,

@@ -52,7 +52,8 @@ class Learner:
         self.optimizer = recipe.optimizer.build(bare)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._schedule = recipe.schedule
-        self.objective = processes.join(bare)
+        # A method that replays batches may move the weights in some steps, and what it learns itself in others.
+        self.objective = processes.join(bare, partial=recipe.method.replays > 1)
         self._average = average(recipe, self.model, steps, processes)
 
     @property
