@@ -22,6 +22,7 @@ from holdfast.methods import (
     MMA,
     NFGSMAT,
     PGDAT,
+    SPROUT,
     TRADES,
     Batch,
     FreeAT,
@@ -61,6 +62,9 @@ VARIANTS: dict[str, Method] = {
     "adr_trades": ADRTRADES(inner=PGD(steps=3, initial=Gaussian(0.001)), global_smoothness=1.0),
     "mma": MMA(inner=PGD(steps=3, criterion=SoftMargin()), bisections=3),
     "omma": MMA(clean_weight=0.0, inner=PGD(steps=3, criterion=SoftMargin()), bisections=3),
+    "sprout": SPROUT(),
+    "sprout-noise": SPROUT(mixup=0.0, label_smoothing=False),
+    "sprout-mixtures": SPROUT(sigma=0.0, label_smoothing=False),
     "atlas": ATLAS(),
     "atlas-apart": ATLAS(inner=SHORT, together=False, batch_statistics=False),
     "atlas-local": ATLAS(global_component=None),
@@ -91,7 +95,7 @@ DETACHING = ("adr", "adr_trades", *(name for name in VARIANTS if isinstance(VARI
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_laws(name: str) -> None:
-    probes = isinstance(VARIANTS[name], CURE) or "grad_align" in name
+    probes = isinstance(VARIANTS[name], CURE) or "grad_align" in name or "sprout" in name
     threats = (Linf(0.1), L2(0.6), L1(2.0))
     check_method(VARIANTS[name], threats, leaves_ball=name in ("n_fgsm", "mma", "omma"), leaves_box=probes)
 
@@ -156,6 +160,7 @@ def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images,
         (LLR(), 14),
         (ADR(), 12),
         (ADRTRADES(), 12 + 1 / 3),
+        (SPROUT(), 1),
         (ATLAS(), 4),
         (ATLAS(global_component=None), 3),
         (ATLAS(local_component=None), 3),
@@ -178,6 +183,7 @@ def test_defaults_are_those_of_the_papers() -> None:
         (MMA(), MMA(1.5, 0.005 * 255 / 8, 1 / 3, PGD(10, 0.25, criterion=SoftMargin()), 10)),
         (MART(), MART(6.0, PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001)), batch_statistics=False)),
         (LLR(), LLR(2.0, 4.0, 1.2, PGD(steps=10, step_size=0.1 / (8 / 255), rule=Adam()), exact_gradient=False)),
+        (SPROUT(), SPROUT(sigma=0.1, mixup=0.2, label_smoothing=True, concentration=10.0, weight_steps=0)),
         (ADR(), ADR(0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 0.0, None, "cross_entropy", PGD(10, 0.25), True)),
         (ATLAS(), ATLAS(FGSMRS(), WorstPoint(2 / 3, 0.5, True), GlobalComponent(1.0, "kl", False), True, True)),
     ):

@@ -57,20 +57,22 @@ def test_labels_at_the_start() -> None:
 
 def test_a_step_of_beta_raises_the_loss(bench) -> None:
     """T7: on a frozen network the descent that the optimizer takes is an ascent of the expected loss."""
-    y, state = one_hot(bench.batch.y), state_of(bench)
+    count = 3000
+    many = Batch(bench.batch.x.repeat(count, 1), bench.batch.y.repeat(count), torch.arange(6 * count))
+    y, state = one_hot(many.y), state_of(bench)
     with torch.no_grad():
-        log_p = bench.model(bench.batch.x).log_softmax(dim=1)
+        log_p = bench.model(many.x).log_softmax(dim=1)
 
     def expected(beta: Tensor) -> Tensor:
         concentration = 10.0 * y + beta
         return -(concentration / concentration.sum(dim=1, keepdim=True) * log_p).sum(dim=1).mean()
 
     (slope,) = torch.autograd.grad(expected(state.beta), state.beta)
-    for method, first in ((SPROUT(sigma=0.0, mixup=0.0), 0), (RELEASE, 3)):
-        values = [loss(bench, method, state, step).value for step in range(first, 1200, 4)]
-        (gradient,) = torch.autograd.grad(torch.stack(values).mean(), state.beta)
-        assert torch.allclose(gradient, -slope, atol=0.1 * slope.norm().item())
-        assert torch.stack(values).mean().item() == pytest.approx(expected(state.beta).item(), rel=0.02)
+    for method, step in ((SPROUT(sigma=0.0, mixup=0.0), 0), (RELEASE, 3)):
+        value = loss(bench, method, state, step, batch=many, noise=Noise.of(8, many.index)).value
+        (gradient,) = torch.autograd.grad(value, state.beta)
+        assert torch.allclose(gradient, -slope, atol=0.05 * slope.norm().item())
+        assert value.item() == pytest.approx(expected(state.beta).item(), rel=0.02)
         assert expected(state.beta - gradient) > expected(state.beta)
 
 
@@ -102,7 +104,7 @@ def test_mixtures_alone(bench) -> None:
     """Images and labels are mixed alike: x'' = l x_i + (1 - l) x_j is solved for l and j here."""
     method, x, y = SPROUT(sigma=0.0, label_smoothing=False), bench.batch.x, bench.batch.y
     shares = set()
-    for step in range(40):
+    for step in range(12):
         mixed = asked(bench, method, step)
         labels = torch.zeros(6, 4, dtype=torch.float64)
         for i in range(6):
@@ -120,9 +122,8 @@ def test_mixtures_alone(bench) -> None:
             labels[i] += share * one_hot(y[i]) + (1 - share) * one_hot(y[j])
         value = loss(bench, method, step=step).value.item()
         assert value == pytest.approx(cross_entropy(bench.model, mixed, labels), rel=1e-6)
-    assert len(shares) <= 40  # one share a batch
-    assert min(shares) < 0.2
-    assert max(shares) > 0.8
+    assert len(shares) <= 12  # one share a batch
+    assert max(shares) - min(shares) > 0.5
 
 
 def test_algorithm_1_draws_a_label_of_the_mixture(bench, monkeypatch: pytest.MonkeyPatch) -> None:

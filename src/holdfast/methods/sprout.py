@@ -138,8 +138,9 @@ class SPROUT(Method):
     def _labels(self, y: Tensor, state: nn.Module | None, noise: Noise) -> Tensor:
         """Labels drawn for [B, K] given ones. beta's gradient is reversed: what descends for the weights climbs for
         it."""
-        if not isinstance(state, LabelDistribution):
+        if not self.label_smoothing:
             return y
+        assert isinstance(state, LabelDistribution)
         beta = (2.0 * state.beta.detach() - state.beta).to(y.dtype)
         return dirichlet((self.concentration * y + beta).clamp(min=FLOOR), noise)
 
