@@ -10,10 +10,13 @@ from torch import Tensor, nn
 
 from holdfast import userfile
 from holdfast.attacks import External
+from holdfast.cli import main
 from holdfast.data import ImageSet
 from holdfast.evaluation import evaluate
 from holdfast.evaluation.protocols import Protocol
+from holdfast.methods import AWP, METHODS, method
 from holdfast.threat import Linf
+from holdfast.training import Run, load_recipe
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 THREAT = Linf(0.3)
@@ -73,3 +76,41 @@ def test_the_foreign_attacks_of_the_page_run(written: Path, cnn: nn.Module, spli
     function = userfile.load(str(written), f"{library}_pgd")
     assert robust(cnn, split, External(function, library)) < 0.2
     assert torch.is_grad_enabled()
+
+
+METHOD_PAGE = "adding-a-method.md"
+
+
+@pytest.fixture
+def my_methods(tmp_path: Path) -> Path:
+    path = tmp_path / "my_methods.py"
+    path.write_text(code(METHOD_PAGE))
+    return path
+
+
+def test_the_method_of_the_page_keeps_the_laws(my_methods: Path) -> None:
+    userfile.load(str(my_methods), "test_logit_pairing")()
+
+
+def recorded(file: Path, name: str) -> Any:
+    """The method that a name of the page stands for."""
+    made = userfile.load(str(file), name.removesuffix("+awp"))()
+    return AWP(method=made) if name.endswith("+awp") else made.method
+
+
+@pytest.mark.parametrize("name", ["my_recipe", "wrapped_recipe", "mixed_recipe", "LogitPairing+awp"])
+def test_the_methods_of_the_page_train(my_methods: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "run"
+    short = ["--epochs", "1", "--batch-size", "512", "--set", "holdout=50"]
+    data = ["--data", "digits"] if "+" in name else []
+    assert main(["train", f"{my_methods}:{name}", *data, *short, "--out", str(out), "--device", "cpu"]) == 0
+    assert repr(load_recipe(out).method) == repr(recorded(my_methods, name))
+    assert Run.open(out).outcome == "finished"
+
+
+def test_the_table_of_concepts_has_every_method_with_its_passes() -> None:
+    rows = re.findall(r"^\| `(\w+)`.*\| ([^|]+) \|$", (DOCS / "concepts.md").read_text(), re.MULTILINE)
+    assert METHODS.keys() <= dict(rows).keys()
+    for name, passes in rows:
+        if name in METHODS and passes[0].isdigit():
+            assert passes == f"{method(name).passes:.3g}", name

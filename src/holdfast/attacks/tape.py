@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+import torch
+
 from holdfast.typing import Images
 
 Found = TypeVar("Found")
@@ -33,8 +35,8 @@ class Tape:
     def replaying(self) -> Iterator[None]:
         """Hand the results out again in place of the searches of this block.
 
-        A search from other inputs than the recorded one (the same tensor) is run: a method may choose the rows that it
-        attacks by what the model says.
+        A search from other inputs than the recorded one is run: a method may choose the rows that it attacks by what
+        the model says.
         """
         self._next = 0
         with self._open():
@@ -55,7 +57,7 @@ class Tape:
             found = self._search(x, search)
             self._found.append((x, found))
             return found
-        if self._next == len(self._found) or self._found[self._next][0] is not x:
+        if self._next == len(self._found) or not _same(self._found[self._next][0], x):
             return self._search(x, search)
         recorded: Found = self._found[self._next][1]
         self._next += 1
@@ -63,6 +65,11 @@ class Tape:
 
     def _search(self, x: Images, search: Callable[[], Found]) -> Found:
         return self._outer.play(x, search) if self._outer else search()
+
+
+def _same(first: Images, second: Images) -> bool:
+    # The same tensor in nearly all methods; only a comparison of values waits for the device.
+    return first is second or torch.equal(first, second)
 
 
 _TAPE: ContextVar[Tape | None] = ContextVar("tape", default=None)
