@@ -7,11 +7,11 @@ makes, which the trainer saves in the checkpoint: as parameters what the optimiz
 buffers what the method itself moves (a radius for each example, a perturbation that outlives its batch).
 
 Methods compose by wrapping: a `Wrapper` is a method that holds another one, `AWP(method=TRADES())`, and calls its loss.
-Three things make a method fit to be wrapped. It finds its adversaries with `attacks.run`, so that a wrapper that
-needs the loss twice has the searches replayed (`attacks.Tape`). It takes weights from the model where it
-uses them, so that a wrapper may lend the model others (`modes.substituted`): the graph of the loss then holds the lent
-weights and leads to the model's own, and nobody has to restore anything before the optimizer's step. And what it
-remembers are its state's buffers, which a wrapper can put back.
+Three things make a method fit to be wrapped. It finds its adversaries with `attacks.run`, so that a wrapper that needs
+the loss twice has the searches replayed (`attacks.Tape`). It takes weights from the model where it uses them, so that a
+wrapper may lend the model others (`modes.substituted`): the graph of the loss then holds the lent weights and leads to
+the model's own, and nobody has to restore anything before the optimizer's step. And what it remembers are its state's
+buffers, which a wrapper can put back.
 """
 
 from abc import ABC, abstractmethod
