@@ -10,7 +10,7 @@ from benchmarks.harness import Contestant, Record, Spread, clock, contest, table
 from benchmarks.pictures import line_chart, sheet
 from benchmarks.speed.evaluation import ours
 from benchmarks.speed.subjects import SUBJECTS, images, victim
-from benchmarks.speed.training import trainer_steps
+from benchmarks.speed.training import plain, trainer_steps
 
 from holdfast.attacks import APGD
 from holdfast.evaluation import Protocol
@@ -31,12 +31,11 @@ AXES = {
 
 
 def _training(recipes: Mapping[float, Recipe], device: str, rounds: int) -> Record:
-    """Microseconds an example of float32 steps of several recipes, which take turns."""
+    """Microseconds an example of plain float32 steps of several recipes, which take turns."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         entered = []
         for x, recipe in recipes.items():
-            plain = replace(recipe, precision="float32")
-            step = stack.enter_context(trainer_steps(plain, device, Path(folder) / f"{x:g}"))
+            step, _ = stack.enter_context(trainer_steps(plain(recipe), device, Path(folder) / f"{x:g}"))
             entered.append(Contestant(f"{x:g}", step))
         times, _ = contest(entered, rounds, device, warmup=2)
     return {

@@ -14,8 +14,9 @@ NOTES = {
         "Examples a second, and the time of a step over that of the bare passes of the same round: median [least, "
         "greatest] of the rounds. The step is the trainer's own, with batch, augmentation, noise, optimizer and log; "
         "the bare passes are float32 forward and backward passes that the algorithm cannot do without and the "
-        "optimizer's step, on a batch that lies ready. `holdfast` is the step as recipes have it, `holdfast, float32` "
-        "the one without low precision. MAIR has no FGSM-RS: its AT with one step of 1.25 eps stands there. ART "
+        "optimizer's step, on a batch that lies ready. `holdfast` is the step as recipes have it, by the passes "
+        "that its trial chooses, `holdfast, plain float32` the one whose passes are like the bare ones. "
+        "MAIR has no FGSM-RS: its AT with one step of 1.25 eps stands there. ART "
         "attacks in batches of 32 in PGD-10 and climbs cross-entropy in TRADES. Nobody else has ATLAS.",
     ),
     "evaluation": (
@@ -27,7 +28,8 @@ NOTES = {
     ),
     "growth": (
         "Growth",
-        "Float32 steps of the trainer, and evaluations; medians of rounds in which all points take turns.",
+        "Plain float32 steps of the trainer, and evaluations as they come; medians of rounds in which all points take "
+        "turns.",
     ),
     "memory": (
         "Memory",

@@ -39,7 +39,7 @@ def train(subject: Subject, options: argparse.Namespace) -> float:
     recipe = chosen(subject, options)
     group = processes(options.device)
     count = max(1, (options.n - 256) // recipe.batch_size)
-    with trainer_steps(recipe, options.device, options.folder) as step:
+    with trainer_steps(recipe, options.device, options.folder) as (step, _):
         for _ in range(count):
             step()
         group.wait()
@@ -72,7 +72,7 @@ def measure(subject: Subject, options: argparse.Namespace) -> float:
 
 def first_step(subject: Subject, options: argparse.Namespace) -> float:
     """Seconds from the start of the process to the end of the first step, loading the data included."""
-    with trainer_steps(chosen(subject, options), options.device, options.folder) as step:
+    with trainer_steps(chosen(subject, options), options.device, options.folder) as (step, _):
         step()
         return time.monotonic() - options.begun
 

@@ -20,14 +20,19 @@ from holdfast.recipe import Recipe
 from holdfast.training.trainer import Trainer
 
 METHODS = {"fgsm_rs": "FGSM-RS", "pgd_at": "PGD-10", "trades": "TRADES-10", "atlas": "ATLAS"}
-FLOOR, OURS, PLAIN = "bare passes", "holdfast", "holdfast, float32"
+FLOOR, OURS, PLAIN = "bare passes", "holdfast", "holdfast, plain float32"
 
 Step = Callable[[], object]
 
 
+def plain(recipe: Recipe) -> Recipe:
+    """The recipe with float32 passes as torch does them by default."""
+    return replace(recipe, precision="float32", channels_last=False, compile=False)
+
+
 @contextmanager
-def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Iterator[Step]:
-    """A function that takes one more step of a training: the loader's batch, the step, the log."""
+def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Iterator[tuple[Step, Trainer]]:
+    """A function that takes one more step of a training: the loader's batch, the step, the log; and its trainer."""
     trainer = Trainer(recipe, processes(device), folder, checkpoint_seconds=1e9, progress=False)
     trainer.begin(resume=False, tensorboard=False)
 
@@ -38,7 +43,7 @@ def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Iterator[Step]:
 
     under_way = steps()
     try:
-        yield lambda: next(under_way)
+        yield lambda: next(under_way), trainer
     finally:
         trainer.journal.close()
 
@@ -102,15 +107,17 @@ def fresh(recipe: Recipe, device: str) -> tuple[nn.Module, torch.optim.Optimizer
 
 def contestants(
     subject: Subject, method: str, device: str, steps: int, folder: Path, stack: ExitStack
-) -> list[Contestant]:
-    """Everybody who can train this: the floor, ours in float32 and as the recipe has it, and the peers at hand."""
+) -> tuple[list[Contestant], str]:
+    """Everybody who can train this: the floor, ours in plain float32 and as the recipe has it, and the peers at hand.
+
+    Returns:
+        Them, and in words how the passes of ours are computed.
+    """
     recipe = subject.recipe(method)
     bare = Bare(recipe, *fresh(recipe, device))
-    entered: dict[str, Step] = {
-        FLOOR: lambda: FLOORS[method](bare),
-        PLAIN: stack.enter_context(trainer_steps(replace(recipe, precision="float32"), device, folder / "float32")),
-        OURS: stack.enter_context(trainer_steps(recipe, device, folder / "default")),
-    }
+    slow, _ = stack.enter_context(trainer_steps(plain(recipe), device, folder / "plain"))
+    fast, trainer = stack.enter_context(trainer_steps(recipe, device, folder / "default"))
+    entered: dict[str, Step] = {FLOOR: lambda: FLOORS[method](bare), PLAIN: slow, OURS: fast}
     for name, make in peers.TRAINERS.items():
         step = make(method, recipe, *fresh(recipe, device))
         if step is not None:
@@ -119,7 +126,12 @@ def contestants(
     def repeated(step: Step) -> Step:
         return lambda: [step() for _ in range(steps)] and None
 
-    return [Contestant(name, repeated(step)) for name, step in entered.items()]
+    return [Contestant(name, repeated(step)) for name, step in entered.items()], _chosen(trainer)
+
+
+def _chosen(trainer: Trainer) -> str:
+    trial = trainer.learner.trial
+    return f"{trial.passes}, by a trial of {trial.seconds:.0f} s"
 
 
 def measure(device: str, short: bool, folder: Path) -> Record:
@@ -130,12 +142,13 @@ def measure(device: str, short: bool, folder: Path) -> Record:
             quick = subject.data == "mnist" or method == "fgsm_rs"
             steps = 4 if quick else 1
             with tempfile.TemporaryDirectory() as runs, ExitStack() as stack:
-                entered = contestants(subject, method, device, steps, Path(runs), stack)
+                entered, passes = contestants(subject, method, device, steps, Path(runs), stack)
                 times, _ = contest(entered, 3 if short else 7 if quick else 5, device, warmup=2)
             found[f"{subject.data}/{method}"] = {
                 "examples": steps * subject.batch_size,
                 "clock": clock(device),
                 "times": times,
+                "passes": passes,
             }
             print(f"training {subject.data} {method}: {cells(found[f'{subject.data}/{method}'], OURS)}", flush=True)
     return found
@@ -169,5 +182,7 @@ def report(found: Record) -> list[str]:
         for record in records.values():
             faster = ratio(record, "MAIR", OURS)
             gain.append(f"**{faster.text()}**" if faster else "-")
+        passes = ["passes of `holdfast`", *(record["passes"] for record in records.values())]
+        rows.append(passes)
         lines += [*table(columns, [*rows, gain] if any(cell != "-" for cell in gain[1:]) else rows), ""]
     return lines

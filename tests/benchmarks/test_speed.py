@@ -18,7 +18,12 @@ MADE = {"command": "c", "threads": "1", "torch": "2", "python": "3", "device": "
 
 
 def record(**times: list[float]) -> dict[str, Any]:
-    return {"examples": 12, "clock": "cpu", "times": {name: {"cpu": taken} for name, taken in times.items()}}
+    return {
+        "examples": 12,
+        "clock": "cpu",
+        "times": {name: {"cpu": taken} for name, taken in times.items()},
+        "passes": "p",
+    }
 
 
 def test_contestants_take_turns_and_the_warm_up_is_not_counted() -> None:
@@ -76,8 +81,7 @@ def test_the_floor_is_the_passes_that_the_method_counts(digits: subjects.Subject
 
 
 def test_the_timed_step_is_one_of_the_trainer(digits: subjects.Subject, tmp_path: Path) -> None:
-    plain = replace(digits.recipe("fgsm_rs"), precision="float32")
-    with training.trainer_steps(plain, "cpu", tmp_path) as step:
+    with training.trainer_steps(training.plain(digits.recipe("fgsm_rs")), "cpu", tmp_path) as (step, _):
         for _ in range(3):
             step()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -1,12 +1,13 @@
 """CIFAR-10, Linf 8/255, from nothing to the highest AutoAttack accuracy in a minute or three of one GPU.
 
-    holdfast train atlas --data cifar10 --recipe cifar10_speedrun                # about a minute
-    holdfast train atlas --data cifar10 --recipe cifar10_speedrun --epochs 30    # about three
+    holdfast compare atlas --data cifar10 --recipe cifar10_speedrun --budget 60s --attacks autoattack --out fast60
+    holdfast compare atlas --data cifar10 --recipe cifar10_speedrun --budget 3min --attacks autoattack --out fast180
+    holdfast train atlas --data cifar10 --recipe cifar10_speedrun --epochs 10    # or so many epochs
 
 The images lie on the device as bytes and are cropped and mirrored there, the passes are bfloat16 in channels_last, the
-adversary takes one step. The two lengths come from the operations of a step (11 GFLOP an image at width 64) at 100
-TFLOP/s, a tenth of what the data sheet of an H100 promises; they were not measured, because no GPU was at hand. Give
-another number of epochs if yours is faster: schedule and ramps stretch with it.
+adversary takes one step. `compare` times a few steps and trains for as many as the budget holds, with ramps and cycle
+stretched to it. Written without a GPU at hand: it has run on a CPU, at a small width; its numbers are guesses, and how
+accurate it gets in a minute is not known.
 """
 
 from dataclasses import replace
