@@ -19,7 +19,7 @@ import torch
 from benchmarks.harness import Record, made
 from benchmarks.speed import evaluation, growth, processes, training
 from benchmarks.speed.page import write
-from benchmarks.speed.subjects import SUBJECTS, present
+from benchmarks.speed.subjects import SUBJECTS, present, suit
 
 from benchmarks import peers
 
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--pages", type=Path, default=Path(__file__).parents[1], help="where pages and pictures go")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    suit(options.device)
     kind = "gpu" if options.device.startswith("cuda") else "cpu"
     name = f"speed_{kind}" + "_short" * options.short
     options.pages.mkdir(parents=True, exist_ok=True)

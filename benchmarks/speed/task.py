@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from benchmarks.speed.subjects import SUBJECTS, Subject, images, victim
+from benchmarks.speed.subjects import SUBJECTS, Subject, images, suit, victim
 from benchmarks.speed.training import trainer_steps
 
 from holdfast.evaluation import evaluate, protocol
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--begun", type=float, required=True, help="time.monotonic() when the process was started")
     options = parser.parse_args()
+    suit(options.device)
     subject = SUBJECTS[options.data]
     result: dict[str, float] = {}
     if options.work == "idle":

@@ -17,6 +17,7 @@ from benchmarks import peers
 from holdfast.data import EpochLoader
 from holdfast.processes import processes
 from holdfast.recipe import Recipe
+from holdfast.training.train import repeatable
 from holdfast.training.trainer import Trainer
 
 METHODS = {"fgsm_rs": "FGSM-RS", "pgd_at": "PGD-10", "trades": "TRADES-10", "atlas": "ATLAS"}
@@ -42,8 +43,13 @@ def trainer_steps(recipe: Recipe, device: str, folder: Path) -> Iterator[tuple[S
                 yield trainer.take_step(epoch, x, y, index)
 
     under_way = steps()
+
+    def step() -> None:
+        with repeatable():  # as `train` does, but not around the others' steps
+            next(under_way)
+
     try:
-        yield lambda: next(under_way), trainer
+        yield step, trainer
     finally:
         trainer.journal.close()
 

@@ -49,7 +49,7 @@ def train(
     folder = Path(out)
     _check_folder(folder, resume)
     group = processes(device)
-    with _repeatable():
+    with repeatable():
         trainer = Trainer(recipe, group, folder, checkpoint_seconds, progress)
         try:
             trainer.begin(resume, tensorboard)
@@ -77,7 +77,7 @@ def _check_folder(folder: Path, resume: bool) -> None:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def repeatable() -> Iterator[None]:
     """Have cuDNN take algorithms that add in the same order each time; without this a resumed run has other bits."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
