@@ -34,6 +34,16 @@ def test_pathwise_gradient() -> None:
     assert torch.allclose(gradient, expected, atol=0.01)
 
 
+def test_the_gradient_is_torch_s_own() -> None:
+    """That of `torch.distributions.Dirichlet.rsample`, with its sample put in the place of ours."""
+    c = torch.tensor([[11.0, 1.0, 0.4], [0.2, 3.0, 7.0]], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    ours = dirichlet(c, Noise.of(2, torch.arange(2)))
+    (gradient,) = torch.autograd.grad((ours * weights).sum(), c)
+    given = torch.distributions.dirichlet._Dirichlet_backward(ours.detach(), c.detach(), weights.expand(2, -1))
+    torch.testing.assert_close(gradient, given)
+
+
 def test_rows_are_their_own(images: Tensor) -> None:
     c = images.flatten(1)[:, :5] + 0.1
     noise = Noise.of(3, torch.arange(12))

@@ -24,7 +24,7 @@ RECIPE = """
 from holdfast.attacks import PGD
 from holdfast.data import RandomCrop
 from holdfast.data.digits import Digits
-from holdfast.methods import ATLAS, FreeAT
+from holdfast.methods import ATLAS, SPROUT, FreeAT
 from holdfast.models import WongCNN
 from holdfast.recipe import EMA, Adam, OneCycle, Recipe
 from holdfast.threat import Linf
@@ -52,7 +52,8 @@ def columns(folder: Path, *names: str) -> list[list[float]]:
 
 
 # Free's perturbation belongs to the rows of the whole batch: half of it is moved by each process.
-@pytest.mark.parametrize("recipe", ["ATLAS()", "FreeAT(replays=2)"], indirect=True)
+# SPROUT's steps leave out the weights, or what it learns of the labels.
+@pytest.mark.parametrize("recipe", ["ATLAS()", "FreeAT(replays=2)", "SPROUT(mixup=0.0, weight_steps=1)"], indirect=True)
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path, recipe: Recipe) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
