@@ -11,6 +11,7 @@ from holdfast import userfile
 from holdfast.data import Source, source
 from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import METHODS, WRAPPERS, Method, Wrapper
+from holdfast.methods import method as named
 from holdfast.recipe import Recipe
 from holdfast.recipes.choice import choose
 from holdfast.recipes.wrapping import wrapped
@@ -70,9 +71,9 @@ def method(what: str, data: str, like: str | None) -> tuple[Method, str]:
     try:
         recipe, _, why = begin(what, data, like)
     except InvalidInput:
-        if what not in METHODS:
+        if what.partition("+")[0] not in METHODS:
             raise
-        return METHODS[what](), "its defaults; it has no recipe for these data"
+        return named(what), "its defaults; it has no recipe for these data"
     return recipe.method, recipe.sources.get("method", why)
 
 

@@ -5,7 +5,22 @@ None of them changes what a step costs, so that a budget buys the same number of
 
 from dataclasses import dataclass
 
-from holdfast.methods import ATLAS, FGSMAT, PGDAT, TRADES, Method
+from holdfast.methods import (
+    ADR,
+    ATLAS,
+    AWP,
+    CURE,
+    FGSMAT,
+    LLR,
+    MART,
+    MMA,
+    PGDAT,
+    TRADES,
+    FreeAT,
+    GradAlign,
+    JacobianRegularisation,
+    Method,
+)
 from holdfast.recipe import Recipe
 from holdfast.recipe.codec import encode
 
@@ -32,12 +47,27 @@ _STEP = Tunable("method.inner.step_size", factor=2.0)
 TUNABLES: dict[type[Method], tuple[Tunable, ...]] = {
     FGSMAT: (_STEP, Tunable("method.clean_weight", factor=2.0, most=0.9)),
     PGDAT: (_STEP,),
+    FreeAT: (Tunable("method.step_size", factor=2.0),),
     TRADES: (Tunable("method.beta"), _STEP),
+    MART: (Tunable("method.beta"), _STEP),
+    MMA: (Tunable("method.max_radius", factor=2.0), Tunable("method.clean_weight", most=0.9), _STEP),
+    LLR: (Tunable("method.gap_weight"), Tunable("method.mu"), _STEP),
+    ADR: (
+        Tunable("method.local_compactness"),
+        Tunable("method.global_compactness"),
+        Tunable("method.smoothness"),
+        Tunable("method.confidence"),
+        _STEP,
+    ),
     ATLAS: (
         Tunable("method.local_component.rho", factor=3.0, most=2.0),
         Tunable("method.global_component.beta"),
         _STEP,
     ),
+    CURE: (Tunable("method.weight"), Tunable("method.h", factor=2.0)),
+    JacobianRegularisation: (Tunable("method.weight", factor=10.0),),
+    GradAlign: (Tunable("method.weight"), Tunable("method.method.inner.step_size", factor=2.0)),
+    AWP: (Tunable("method.gamma"), Tunable("method.method.inner.step_size", factor=2.0)),
 }
 
 

@@ -1,0 +1,87 @@
+"""Run the claims and write the page.
+
+    HOLDFAST_DATA=<folder with mnist/> python -m benchmarks.claims mnist --out runs/claims-mnist
+    HOLDFAST_DATA=<folder with mnist/> python -m benchmarks.claims mnist --out runs/claims-mnist --page-only
+
+Goes on where it was stopped; several may run at once on the same folder. --page-only writes the page from whatever is
+finished.
+"""
+
+import argparse
+import json
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.claims.claim import Setting
+from benchmarks.claims.page import page
+from holdfast.comparison import Budget, compare
+from holdfast.comparison.gather import gather
+from holdfast.comparison.plan import Terms, resume
+from holdfast.diagnostics.invariance import invariance_tests
+from holdfast.evaluation import protocol
+from holdfast.files import write_atomically
+from holdfast.report import write_comparison
+from holdfast.results import Comparison
+from holdfast.training import Run
+
+SHIFTED = 1000  # test images of the invariance tests
+
+
+def run(setting: Setting, out: Path, device: str | None) -> None:
+    """Whatever is missing: first the main methods with all seeds, then the others."""
+    options = {
+        "attacks": "autoattack",
+        "n": setting.n,
+        "trials": setting.trials,
+        "trial_share": setting.trial_share,
+        "device": device,
+    }
+    for contenders, seeds in ((setting.main, setting.seeds), ((*setting.main, *setting.others), setting.seeds)):
+        found = compare(contenders, setting.base(), setting.budget, out, seeds=seeds, **options)  # type: ignore[arg-type]
+    shift(setting, found)
+
+
+def shift(setting: Setting, found: Comparison) -> None:
+    """Invariance tests of every network that has none yet."""
+    images = setting.base().data.load("test").subset(range(SHIFTED))
+    for entrant in found.measured:
+        for cell in entrant.cells:
+            place = Path(cell.run) / "invariance.json"
+            if cell.evaluation is None or place.exists():
+                continue
+            shifts = invariance_tests(Run.open(cell.run).load("best"), images)
+            kinds = {kind: [rate.value for rate in shifts.of(kind).values()] for kind in shifts.kinds}
+            told = {"mean": shifts.mean, "kinds": {kind: sum(v) / len(v) for kind, v in kinds.items()}}
+            write_atomically(place, (json.dumps(told, indent=2) + "\n").encode())
+
+
+def finished(setting: Setting, out: Path) -> Comparison:
+    """What the folder holds."""
+    base = setting.base()
+    attacks = protocol("autoattack", base.threat)
+    terms = Terms(base, Budget.parse(setting.budget), attacks, setting.n, setting.trials, setting.trial_share, "cpu")
+    return gather(out, resume(out, terms))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=["mnist", "cifar10"])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs; what is there is not run again")
+    parser.add_argument("--device")
+    parser.add_argument("--page", type=Path, help="the page (default: benchmarks/claims_DATA.md)")
+    parser.add_argument("--page-only", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    setting: Setting = import_module(f"benchmarks.claims.{arguments.data}").SETTING
+    if not arguments.page_only:
+        run(setting, arguments.out, arguments.device)
+    found = finished(setting, arguments.out)
+    place = arguments.page or Path(__file__).parents[1] / f"claims_{arguments.data}.md"
+    command = (
+        f"HOLDFAST_DATA=<folder with {arguments.data}/> python -m benchmarks.claims {arguments.data} --out runs/claims"
+    )
+    place.write_text(page(setting, found, arguments.out, command))
+    write_comparison(found, arguments.out / "comparison.html")
+
+
+if __name__ == "__main__":
+    main()

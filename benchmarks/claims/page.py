@@ -1,0 +1,174 @@
+"""The Markdown page of claims, from what is on disk."""
+
+import json
+import textwrap
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+
+from benchmarks.claims.claim import LEVEL, MARGIN, Judged, Setting, hidden, judge
+from holdfast.provenance import versions
+from holdfast.results import Comparison, Entrant, spread
+
+
+def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> str:
+    """The whole page."""
+    judged = judge(setting.claims, comparison)
+    made = versions("cpu")
+    measured = comparison.measured
+    missing = [entrant.label for entrant in comparison.entrants if not entrant.evaluations]
+    missing += [
+        c.label for c in (*setting.main, *setting.others) if c.label not in {e.label for e in comparison.entrants}
+    ]
+    partial = [e.label for e in measured if len(e.evaluations) < len(setting.seeds)]
+    return "\n".join(
+        [
+            f"# Claims at equal time of training: {setting.title}",
+            "",
+            f"    {command}",
+            "",
+            _wrapped(
+                f"Each network is trained for {comparison.budget} of optimizer steps (turned into epochs by measured steps; a "
+                f"step of natural training takes {1000 * (comparison.natural_seconds or 0):.1f} ms here) and attacked by "
+                f"{comparison.attacks} on the first {setting.n:,} test images. All share {_shared(comparison)}; the method "
+                f"alone is exchanged, and what a row's footnote names. Own numbers and learning rate of every method: the best "
+                f"of {setting.trials} trials of {setting.trial_share:.2g} of the budget on held-out training images, the first "
+                "with the defaults. Checkpoints by PGD-10 on held-out images. The test images were met once."
+            ),
+            "",
+            _wrapped(
+                f"Trained and evaluated at {_commits(out)}, {made['device']}, one thread, torch {made['torch']}, on a machine "
+                "with other work: processor seconds are those of a run's steps, and wall seconds say how busy it was. Per "
+                "cent; mean over seeds ± standard deviation; in brackets the 95 % interval over seeds and examples. Hidden "
+                "is what stands under APGD on cross-entropy and falls under the rest of AutoAttack. Early ends: collapse is "
+                "catastrophic overfitting (the best weights before it count), diverged a loss that is not finite."
+            ),
+            "",
+            "| method | seeds | clean | robust | | hidden | epochs | passes a step | cost of a step | processor s | wall s | early ends |",
+            "|---|---|---|---|---|---|---|---|---|---|---|---|",
+            *(_line(entrant) for entrant in measured),
+            "",
+            *([_wrapped(f"Not run: {', '.join(missing)}."), ""] if missing else []),
+            *([_wrapped(f"Fewer than {len(setting.seeds)} seeds: {', '.join(partial)}."), ""] if partial else []),
+            "## The claims",
+            "",
+            _wrapped(
+                f"Higher: met if beyond noise (Student's test over seeds and examples, docs/comparing.md; p below {LEVEL} after "
+                "Holm's correction for all of them), not met if the other is ahead beyond noise or the interval leaves no "
+                f"advantage of a point. Comparable: met if the interval stays above {-100 * MARGIN:.0f} points, not met if it "
+                "stays below. The papers' own settings are longer and larger; this page speaks of this one."
+            ),
+            "",
+            "| paper | claim | first, % | second, % | difference, points | 95 % interval | p | seeds | verdict |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *(_claim(one, comparison) for one in judged),
+            "",
+            *_invariances(comparison),
+            "## What the search chose",
+            "",
+            "| method | chosen on held-out images |",
+            "|---|---|",
+            *(_tuned(entrant) for entrant in comparison.entrants if entrant.evaluations),
+            "",
+        ]
+    )
+
+
+def _line(entrant: Entrant) -> str:
+    assert entrant.robust is not None
+    assert entrant.clean is not None
+    ends = [cell.outcome for cell in entrant.cells if cell.outcome in ("collapse", "diverged")]
+    cells = [
+        entrant.label,
+        str(len(entrant.evaluations)),
+        _spread(entrant.clean.values),
+        _spread(entrant.robust.values),
+        f"[{100 * entrant.robust.low:.1f}, {100 * entrant.robust.high:.1f}]",
+        f"{100 * hidden(entrant).mean():.1f}",
+        f"{entrant.epochs:g}",
+        f"{entrant.passes:.3g}",
+        f"{entrant.ratio:.2f}" if entrant.ratio else "",
+        _seconds(entrant.seconds("cpu_seconds")),
+        _seconds(entrant.seconds("training_seconds")),
+        ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends)),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _claim(one: Judged, comparison: Comparison) -> str:
+    claim, found = one.claim, one.found
+    of = {entrant.label: entrant for entrant in comparison.entrants}
+    values = [
+        _value(of[label], claim.of) if label in of and of[label].evaluations else ""
+        for label in (claim.first, claim.second)
+    ]
+    kind = "" if claim.kind == "higher" else " (comparable)"
+    head = [claim.paper, f"{claim.text}: {claim.first} against {claim.second}{kind}", *values]
+    if found is None:
+        return "| " + " | ".join([*head, "", "", "", "", one.verdict]) + " |"
+    numbers = [
+        f"{100 * found.difference:+.1f}",
+        f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
+        f"{one.p:.2g}" if claim.kind == "higher" else "",
+        f"{one.seeds[0]} and {one.seeds[1]}",
+        f"**{one.verdict}**",
+    ]
+    return "| " + " | ".join([*head, *numbers]) + " |"
+
+
+def _value(entrant: Entrant, of: str) -> str:
+    return f"{100 * float((hidden(entrant) if of == 'hidden' else entrant.right(of)).mean()):.1f}"  # type: ignore[arg-type]
+
+
+def _invariances(comparison: Comparison) -> list[str]:
+    """Mean accuracy under mild changes of the images, where it was measured."""
+    rows = []
+    for entrant in comparison.measured:
+        files = [Path(cell.run) / "invariance.json" for cell in entrant.cells]
+        found = [json.loads(file.read_text()) for file in files if file.exists()]
+        if found:
+            kinds = found[0]["kinds"]
+            values = [_spread([one["kinds"][kind] for one in found]) for kind in kinds]
+            rows.append((entrant.label, list(kinds), [_spread([one["mean"] for one in found]), *values]))
+    if not rows:
+        return []
+    kinds = rows[0][1]
+    head = ["| method | mean | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 2) + "|"]
+    lines = [f"| {label} | " + " | ".join(values) + " |" for label, _, values in rows]
+    told = (
+        "Accuracy on the same test images under one mild change at a time (Holdfast's own kinds and levels), per cent:"
+    )
+    return ["## Invariance", "", told, "", *head, *lines, ""]
+
+
+def _tuned(entrant: Entrant) -> str:
+    chosen = ", ".join(f"{field} {value}" for field, value in entrant.tuned) or "its own numbers"
+    changed = f" (with {', '.join(entrant.changes)})" if entrant.changes else ""
+    return f"| {entrant.label}{changed} | {chosen} |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    found = spread([100 * value for value in values])
+    return f"{found.mean:.1f} ± {found.std:.1f}" if len(values) > 1 else f"{found.mean:.1f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f}" if isfinite(value) else ""
+
+
+def _shared(comparison: Comparison) -> str:
+    of = dict(comparison.shared)
+    width = f" of width {of['model.width']}" if "model.width" in of else ""
+    return (
+        f"{of['model']}{width}, {of['optimizer']} with {of['schedule']}, batch {of['batch_size']}, {of['precision']} passes, eps "
+        f"warmed up over the first {100 * float(of['eps_warmup']):.0f} %"
+    )
+
+
+def _commits(out: Path) -> str:
+    records = [json.loads(path.read_text()) for path in out.glob("runs/*/recipe.json")]
+    return ", ".join(sorted({record["versions"].get("commit", "unknown")[:12] for record in records}))
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 118)
