@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.claims.claim import Setting
 from benchmarks.claims.page import page
+
 from holdfast.comparison import Budget, compare
 from holdfast.comparison.gather import gather
 from holdfast.comparison.plan import Terms, resume

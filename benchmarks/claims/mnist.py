@@ -1,6 +1,7 @@
 """MNIST, Linf 0.3, the small CNN of Wong et al.: short trainings of equal processor time."""
 
 from benchmarks.claims.claim import Claim, Setting
+
 from holdfast.attacks import FGSMRS, PGD, Uniform
 from holdfast.comparison import Contender
 from holdfast.data import source
@@ -15,7 +16,6 @@ from holdfast.methods import (
     PGDAT,
     SPROUT,
     TRADES,
-    YOPO,
     FreeAT,
     GradAlign,
     JacobianRegularisation,
@@ -59,7 +59,6 @@ OTHERS = (
     Contender("ATLAS on PGD-10", ATLAS(inner=TEN, local_component=WorstPoint(rho=1 / 3))),
     Contender("MART-10", MART(inner=PGD(steps=10, step_size=0.25, initial=MART().inner.initial))),
     Contender("Free-8", FreeAT()),
-    Contender("YOPO", YOPO()),
     Contender("MMA", MMA()),
     Contender("CURE", CURE()),
     Contender("Jacobian", JacobianRegularisation()),
@@ -105,6 +104,8 @@ def base() -> Recipe:
         batch_size=128,
         eps_warmup=0.3,
         precision="bfloat16",
+        channels_last=False,
+        compile=False,
     )
 
 

@@ -6,9 +6,25 @@ from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
-from benchmarks.claims.claim import LEVEL, MARGIN, Judged, Setting, hidden, judge
+from benchmarks.claims.claim import LEVEL, MARGIN, Judged, Of, Setting, hidden, judge
+
 from holdfast.provenance import versions
 from holdfast.results import Comparison, Entrant, spread
+
+COLUMNS = (
+    "method",
+    "seeds",
+    "clean",
+    "robust",
+    "",
+    "hidden",
+    "epochs",
+    "passes a step",
+    "cost of a step",
+    "processor s",
+    "wall s",
+    "early ends",
+)
 
 
 def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> str:
@@ -27,25 +43,22 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> s
             "",
             f"    {command}",
             "",
-            _wrapped(
-                f"Each network is trained for {comparison.budget} of optimizer steps (turned into epochs by measured steps; a "
-                f"step of natural training takes {1000 * (comparison.natural_seconds or 0):.1f} ms here) and attacked by "
-                f"{comparison.attacks} on the first {setting.n:,} test images. All share {_shared(comparison)}; the method "
-                f"alone is exchanged, and what a row's footnote names. Own numbers and learning rate of every method: the best "
-                f"of {setting.trials} trials of {setting.trial_share:.2g} of the budget on held-out training images, the first "
-                "with the defaults. Checkpoints by PGD-10 on held-out images. The test images were met once."
-            ),
+            _wrapped(_terms(setting, comparison)),
             "",
             _wrapped(
-                f"Trained and evaluated at {_commits(out)}, {made['device']}, one thread, torch {made['torch']}, on a machine "
-                "with other work: processor seconds are those of a run's steps, and wall seconds say how busy it was. Per "
-                "cent; mean over seeds ± standard deviation; in brackets the 95 % interval over seeds and examples. Hidden "
-                "is what stands under APGD on cross-entropy and falls under the rest of AutoAttack. Early ends: collapse is "
-                "catastrophic overfitting (the best weights before it count), diverged a loss that is not finite."
+                f"""Trained and evaluated at {_commits(out)}, {made["device"]}, one thread, torch
+                {made["torch"]}, on a machine with
+                other work: processor seconds are those of a run's steps, and wall seconds say how busy it was.
+                Per cent; mean
+                over seeds ± standard deviation; in brackets the 95 % interval over seeds and examples. Hidden
+                is what stands
+                under APGD on cross-entropy and falls under the rest of AutoAttack. Early ends: collapse is
+                catastrophic
+                overfitting (the best weights before it count), diverged a loss that is not finite."""
             ),
             "",
-            "| method | seeds | clean | robust | | hidden | epochs | passes a step | cost of a step | processor s | wall s | early ends |",
-            "|---|---|---|---|---|---|---|---|---|---|---|---|",
+            f"| {' | '.join(COLUMNS)} |",
+            "|---" * len(COLUMNS) + "|",
             *(_line(entrant) for entrant in measured),
             "",
             *([_wrapped(f"Not run: {', '.join(missing)}."), ""] if missing else []),
@@ -53,10 +66,13 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> s
             "## The claims",
             "",
             _wrapped(
-                f"Higher: met if beyond noise (Student's test over seeds and examples, docs/comparing.md; p below {LEVEL} after "
-                "Holm's correction for all of them), not met if the other is ahead beyond noise or the interval leaves no "
-                f"advantage of a point. Comparable: met if the interval stays above {-100 * MARGIN:.0f} points, not met if it "
-                "stays below. The papers' own settings are longer and larger; this page speaks of this one."
+                f"""Higher: met if beyond noise (Student's test over seeds and examples, docs/comparing.md; p
+                below {LEVEL} after
+                Holm's correction for all of them), not met if the other is ahead beyond noise or the interval
+                leaves no
+                advantage of a point. Comparable: met if the interval stays above {-100 * MARGIN:.0f} points,
+                not met if it
+                stays below. The papers' own settings are longer and larger; this page speaks of this one."""
             ),
             "",
             "| paper | claim | first, % | second, % | difference, points | 95 % interval | p | seeds | verdict |",
@@ -72,6 +88,17 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> s
             "",
         ]
     )
+
+
+def _terms(setting: Setting, comparison: Comparison) -> str:
+    natural = f"{1000 * (comparison.natural_seconds or 0):.1f} ms"
+    return f"""Each network is trained for {comparison.budget} of optimizer steps (turned into epochs by
+    measured steps; a step
+    of natural training takes {natural} here) and attacked by {comparison.attacks} on the first {setting.n:,} test
+    images. All share {_shared(comparison)}; only the method is exchanged, and what the last table names. Own
+    numbers and learning rate of every method: the best of {setting.trials} trials of {setting.trial_share:.2g} of
+    the budget on held-out training images, the first of them with the defaults. Checkpoints by PGD-10 on held-out
+    images. The test images were met once."""
 
 
 def _line(entrant: Entrant) -> str:
@@ -116,8 +143,9 @@ def _claim(one: Judged, comparison: Comparison) -> str:
     return "| " + " | ".join([*head, *numbers]) + " |"
 
 
-def _value(entrant: Entrant, of: str) -> str:
-    return f"{100 * float((hidden(entrant) if of == 'hidden' else entrant.right(of)).mean()):.1f}"  # type: ignore[arg-type]
+def _value(entrant: Entrant, of: Of) -> str:
+    rows = hidden(entrant) if of == "hidden" else entrant.right(of)
+    return f"{100 * float(rows.mean()):.1f}"
 
 
 def _invariances(comparison: Comparison) -> list[str]:
@@ -135,9 +163,7 @@ def _invariances(comparison: Comparison) -> list[str]:
     kinds = rows[0][1]
     head = ["| method | mean | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 2) + "|"]
     lines = [f"| {label} | " + " | ".join(values) + " |" for label, _, values in rows]
-    told = (
-        "Accuracy on the same test images under one mild change at a time (Holdfast's own kinds and levels), per cent:"
-    )
+    told = "Accuracy on the same test images under one mild change at a time (kinds and levels are ours), per cent:"
     return ["## Invariance", "", told, "", *head, *lines, ""]
 
 
@@ -160,8 +186,8 @@ def _shared(comparison: Comparison) -> str:
     of = dict(comparison.shared)
     width = f" of width {of['model.width']}" if "model.width" in of else ""
     return (
-        f"{of['model']}{width}, {of['optimizer']} with {of['schedule']}, batch {of['batch_size']}, {of['precision']} passes, eps "
-        f"warmed up over the first {100 * float(of['eps_warmup']):.0f} %"
+        f"{of['model']}{width}, {of['optimizer']} with {of['schedule']}, batch {of['batch_size']}, {of['precision']} "
+        f"passes, eps warmed up over the first {100 * float(of['eps_warmup']):.0f} %"
     )
 
 
@@ -171,4 +197,4 @@ def _commits(out: Path) -> str:
 
 
 def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 118)
+    return textwrap.fill(" ".join(text.split()), 118)
