@@ -20,6 +20,7 @@ from holdfast.methods.pgd_at import PGDAT
 from holdfast.methods.sprout import SPROUT
 from holdfast.methods.stability import GlobalComponent, GradientPenalty, LinearisedMargin, LocalComponent, WorstPoint
 from holdfast.methods.trades import TRADES
+from holdfast.methods.yopo import YOPO
 
 METHODS: dict[str, type[Method]] = {
     "natural": Natural,
@@ -28,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
     "n_fgsm": NFGSMAT,
     "pgd_at": PGDAT,
     "free": FreeAT,
+    "yopo": YOPO,
     "trades": TRADES,
     "mart": MART,
     "mma": MMA,
@@ -79,6 +81,7 @@ __all__ = [
     "SPROUT",
     "TRADES",
     "WRAPPERS",
+    "YOPO",
     "Batch",
     "FreeAT",
     "GlobalComponent",

@@ -89,6 +89,11 @@ def trades() -> Recipe:
     )
 
 
+def yopo() -> Recipe:
+    sources = cited(f"ours: as on CIFAR-10 in {citations.YOPO}, experiments/CIFAR10/pre-res18.yopo-5-3")
+    return replace(cifar10_successors.yopo(), data=source("cifar100"), sources=sources)
+
+
 def mma() -> Recipe:
     sources = cited(f"ours: as on CIFAR-10 in {citations.MMA}, config.py")
     return replace(cifar10_successors.mma(), data=source("cifar100"), sources=sources)
@@ -159,6 +164,7 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "yopo": yopo,
     "mma": mma,
     "llr": llr,
     "adr": adr,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from holdfast.attacks import PGD, Gaussian, SoftMargin
 from holdfast.data import HorizontalFlip, RandomCrop, source
-from holdfast.methods import MART, MMA, FreeAT
-from holdfast.models import WideResNet
+from holdfast.methods import MART, MMA, YOPO, FreeAT
+from holdfast.models import PreActResNet18, WideResNet
 from holdfast.recipe import SGD, Recipe, Step
 from holdfast.recipes import citations
 from holdfast.recipes.cifar10 import fgsm_rs, trades
@@ -34,6 +34,19 @@ def mart() -> Recipe:
     )
 
 
+def yopo() -> Recipe:
+    return replace(
+        fgsm_rs(),
+        method=YOPO(outer=5, inner=PGD(steps=3, step_size=2 / 8)),
+        model=PreActResNet18(),
+        optimizer=SGD(lr=0.2 / 5, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(30 / 36, 34 / 36), drop=0.1),
+        epochs=36,
+        batch_size=256,
+        sources=cited(f"{citations.YOPO}, experiments/CIFAR10/pre-res18.yopo-5-3"),
+    )
+
+
 def mma() -> Recipe:
     published = f"{citations.MMA}, config.py, run_cifar10_training.sh"
     exceptions = {
@@ -58,4 +71,4 @@ def mma() -> Recipe:
     )
 
 
-RECIPES = {"free": free, "mart": mart, "mma": mma}
+RECIPES = {"free": free, "yopo": yopo, "mart": mart, "mma": mma}

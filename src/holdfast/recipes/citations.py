@@ -8,6 +8,7 @@ RICE = "Rice, Wong and Kolter 2020 (arXiv:2002.11569), robust_overfitting c47a25
 FREE = "Shafahi et al. 2019 (arXiv:1904.12843)"
 FREE_CIFAR = f"{FREE}, free_adv_train c42cac2, config.py"
 FREE_IMAGENET = f"{FREE}, FreeAdversarialTraining e185c84, configs.yml, lib/utils.py"
+YOPO = "Zhang et al. 2019 (arXiv:1905.00877), YOPO b8ae668"
 TRADES = "Zhang et al. 2019 (arXiv:1901.08573), TRADES 6e8e11b"
 MART = "Wang et al. 2020 (OpenReview rklOg6EFwS), MART 2d83e17"
 MMA = "Ding et al. 2020 (arXiv:1812.02637), mma_training 328e2e5"

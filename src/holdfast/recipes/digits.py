@@ -22,6 +22,7 @@ from holdfast.methods import (
     PGDAT,
     SPROUT,
     TRADES,
+    YOPO,
     FreeAT,
     GradAlign,
     JacobianRegularisation,
@@ -69,6 +70,10 @@ def pgd_at() -> Recipe:
 
 def free() -> Recipe:
     return replace(natural(), method=FreeAT(), epochs=30)
+
+
+def yopo() -> Recipe:
+    return replace(natural(), method=YOPO())
 
 
 def trades() -> Recipe:
@@ -126,6 +131,7 @@ RECIPES = {
     "n_fgsm": n_fgsm,
     "pgd_at": pgd_at,
     "free": free,
+    "yopo": yopo,
     "trades": trades,
     "mart": mart,
     "llr": llr,

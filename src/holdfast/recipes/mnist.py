@@ -19,6 +19,7 @@ from holdfast.methods import (
     PGDAT,
     SPROUT,
     TRADES,
+    YOPO,
     FreeAT,
     GlobalComponent,
     GradAlign,
@@ -116,6 +117,20 @@ def trades() -> Recipe:
         epochs=100,
         batch_size=128,
         sources=cited(f"{citations.TRADES}, train_trades_mnist.py"),
+    )
+
+
+def yopo() -> Recipe:
+    return Recipe(
+        method=YOPO(outer=5, inner=PGD(steps=10, step_size=1 / 30)),  # 0.01
+        threat=Linf(0.3),
+        data=source("mnist"),
+        model=TradesCNN(dropout=0.5),
+        optimizer=SGD(lr=0.01 / 5, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(30 / 40, 35 / 40, 39 / 40), drop=0.1),
+        epochs=40,
+        batch_size=256,
+        sources=cited(f"{citations.YOPO}, experiments/MNIST/YOPO-5-10"),
     )
 
 
@@ -230,6 +245,7 @@ RECIPES = {
     "free": free,
     "trades": trades,
     "mart": mart,
+    "yopo": yopo,
     "mma": mma,
     "llr": llr,
     "adr": adr,

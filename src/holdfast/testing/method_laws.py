@@ -98,12 +98,13 @@ class _Trial:
     def check_value(self) -> None:
         """The value, its gradient, its price and the points it is taken at."""
         laws, model = self.laws, self.fresh()
+        state = self.state(model)
         with metered(model) as meter, laws.model_rests(model, buffers=False):
-            loss = self.loss(model)
+            loss = self.method.loss(model, self.batch, self.threat, state, LATE, self.noise)
         _check_loss(laws, loss)
         outer = _differentiated(loss, meter)
         self._check_points(outer, self.threat)
-        moving = sum(meter.moving[position] for position in meter.reached)
+        moving = sum(meter.moving[position] for position in _outer(meter))
         for norm in norms(model):
             moved = int(norm.get_buffer("num_batches_tracked"))
             laws.require(
@@ -194,7 +195,13 @@ def _differentiated(loss: Loss, meter: Meter) -> list[Images]:
     """Go backwards from a loss; the inputs of the passes that it is made of."""
     meter.reached.clear()
     torch.autograd.backward(loss.value)
-    return [meter.asked[position] for position in sorted(meter.reached)]
+    return [meter.asked[position] for position in sorted(_outer(meter))]
+
+
+def _outer(meter: Meter) -> set[int]:
+    """The passes that train: those that the loss's gradient came through, or, where it came through none because the
+    method had gone backwards itself, those that it got gradients of parameters from."""
+    return meter.reached or meter.learned
 
 
 def _check_loss(laws: Laws, loss: Loss) -> None:

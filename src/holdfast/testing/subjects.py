@@ -79,6 +79,7 @@ class Meter:
         backward_rows: examples that passed backwards.
         double: a backward pass was itself recorded for differentiation.
         reached: positions in `asked` of the passes that a backward pass went through.
+        learned: those of them whose backward pass gave gradients of the model's parameters, while the block ran.
     """
 
     asked: list[Images] = field(default_factory=list)
@@ -86,6 +87,8 @@ class Meter:
     backward_rows: int = 0
     double: bool = False
     reached: set[int] = field(default_factory=set)
+    learned: set[int] = field(default_factory=set)
+    latest: int = -1
 
     @property
     def forward_rows(self) -> int:
@@ -108,6 +111,7 @@ class _CountBackward(torch.autograd.Function):
         ctx.meter.backward_rows += len(gradients[0])
         ctx.meter.double |= torch.is_grad_enabled()
         ctx.meter.reached.add(ctx.position)
+        ctx.meter.latest = ctx.position
         return gradients[0], None, None
 
 
@@ -122,8 +126,14 @@ def metered(model: nn.Module) -> Iterator[Meter]:
         counted: Tensor = _CountBackward.apply(logits, meter, len(meter.asked) - 1)  # type: ignore[no-untyped-call]
         return counted
 
-    hook = model.register_forward_hook(count)
+    def learn(gradient: Tensor) -> None:
+        meter.learned.add(meter.latest)
+
+    hooks = [model.register_forward_hook(count)]
+    # torch has no types for this.
+    hooks += [parameter.register_hook(learn) for parameter in model.parameters()]  # type: ignore[no-untyped-call]
     try:
         yield meter
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
