@@ -1,4 +1,4 @@
-"""Verdicts beside those of the authors' AutoAttack, where its package is installed (pip install pyautoattack==0.2.0).
+"""Verdicts beside those of the authors' AutoAttack, which the extra `test` installs as pyautoattack.
 
 Few examples on a small model: benchmarks/autoattack_parity.md has many. Both packages search at random, so that on
 examples near the edge of the ball either may find what the other misses.
@@ -22,14 +22,14 @@ from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.threat import L1, L2, Linf, ThreatModel
 from holdfast.training import train
 
-pyautoattack = pytest.importorskip("pyautoattack")
+pyautoattack = pytest.importorskip("pyautoattack", reason="pyautoattack is not installed (extra: test)")
 
 # The package's own warnings (it loads legacy numpy types) are not ours.
 pytestmark = pytest.mark.filterwarnings("default")
 
 THREATS = (Linf(0.15), L2(0.7), L1(1.0))
-EXAMPLES = 100
-QUERIES = 500  # of Square, in both; the standard takes 5,000
+EXAMPLES = 40
+QUERIES = 200  # of Square, in both; the standard takes 5,000
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,12 @@ def test_the_suites_agree(victim: nn.Module, images: ImageSet, threat: ThreatMod
     names = ("apgd-ce", "apgd-t", "fab-t", "square")
     mine, theirs = ours(victim, images, threat, names), official(victim, images, threat, names)
     assert 0.2 < theirs.float().mean() < 0.8, "the fixture must have both outcomes"
-    assert int((mine != theirs).sum()) <= 0.01 * EXAMPLES
-    assert int(mine.sum()) <= int(theirs.sum()) + 0.005 * EXAMPLES
+    assert int((mine != theirs).sum()) <= 1
+    assert int(mine.sum()) <= int(theirs.sum()) + 1
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 @pytest.mark.parametrize("name", ["apgd-ce", "apgd-t", "fab-t", "square"])
 def test_no_attack_alone_is_weaker(victim: nn.Module, images: ImageSet, threat: ThreatModel, name: str) -> None:
     mine, theirs = ours(victim, images, threat, [name]), official(victim, images, threat, [name])
-    assert int(mine.sum()) <= int(theirs.sum()) + 0.02 * EXAMPLES
+    assert int(mine.sum()) <= int(theirs.sum()) + 1
