@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.methods import FGSMRSAT
+from holdfast.methods import AWP, FGSMRSAT, GradAlign
 from holdfast.models import MLP, PreActResNet18, TradesCNN
 from holdfast.training.generator import draws, seeded
 
@@ -44,4 +44,7 @@ def test_a_users_method_may_draw() -> None:
     class Mine(FGSMRSAT):
         pass
 
-    assert draws(MLP().build((4,), 2, seed=0), Mine())
+    model = MLP().build((4,), 2, seed=0)
+    assert draws(model, Mine())
+    assert draws(model, AWP(method=GradAlign(method=Mine())))
+    assert not draws(model, AWP(method=GradAlign(method=FGSMRSAT())))
