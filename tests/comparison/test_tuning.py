@@ -10,7 +10,7 @@ import pytest
 from holdfast.comparison import compare, tuning
 from holdfast.comparison.tunables import TUNABLES, tunables
 from holdfast.evaluation import Protocol
-from holdfast.methods import ATLAS, METHODS, TRADES, Natural
+from holdfast.methods import ATLAS, AWP, METHODS, TRADES, GradAlign, Natural
 from holdfast.recipe import Recipe
 from holdfast.training import load_recipe
 
@@ -99,6 +99,17 @@ def test_what_is_searched_lies_around_the_recipes_own(base: Recipe) -> None:
     assert set(found) >= {"method.global_component.beta", "method.inner.step_size"}
     # What is switched off is not searched.
     assert not any("local" in path for path in tunables(replace(base, method=ATLAS(local_component=None))))
+
+
+def test_a_wrapper_is_searched_with_what_it_holds(base: Recipe) -> None:
+    found = tunables(replace(base, method=AWP(method=GradAlign(method=TRADES()))))
+    assert set(found) == {
+        "optimizer.lr",
+        "method.gamma",
+        "method.method.weight",
+        "method.method.method.beta",
+        "method.method.method.inner.step_size",
+    }
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -3,7 +3,7 @@
 None of them changes what a step costs, so that a budget buys the same number of steps in every trial.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.methods import (
     ADR,
@@ -20,6 +20,7 @@ from holdfast.methods import (
     GradAlign,
     JacobianRegularisation,
     Method,
+    Wrapper,
 )
 from holdfast.recipe import Recipe
 from holdfast.recipe.codec import encode
@@ -66,8 +67,8 @@ TUNABLES: dict[type[Method], tuple[Tunable, ...]] = {
     ),
     CURE: (Tunable("method.weight"), Tunable("method.h", factor=2.0)),
     JacobianRegularisation: (Tunable("method.weight", factor=10.0),),
-    GradAlign: (Tunable("method.weight"), Tunable("method.method.inner.step_size", factor=2.0)),
-    AWP: (Tunable("method.gamma"), Tunable("method.method.inner.step_size", factor=2.0)),
+    GradAlign: (Tunable("method.weight"),),
+    AWP: (Tunable("method.gamma"),),
 }
 
 
@@ -75,15 +76,21 @@ def tunables(recipe: Recipe) -> dict[str, tuple[float, float, float]]:
     """The numbers to search in a recipe: by path the least, its own and the greatest value.
 
     A method that the table does not know has those of the nearest class that it extends; what the recipe lacks or has
-    set to 0, is left out.
+    set to 0, is left out. A wrapper has its own and those of the method inside.
     """
-    kinds = [kind for kind in type(recipe.method).__mro__ if kind in TUNABLES]
     found = {}
-    for tunable in (LEARNING_RATE, *(TUNABLES[kinds[0]] if kinds else ())):
+    for tunable in (LEARNING_RATE, *_of(recipe.method)):
         own = _value(recipe, tunable.field)
         if own:
             found[tunable.field] = (own / tunable.factor, own, max(own, min(own * tunable.factor, tunable.most)))
     return found
+
+
+def _of(method: Method) -> list[Tunable]:
+    kinds = [kind for kind in type(method).__mro__ if kind in TUNABLES]
+    own = list(TUNABLES[kinds[0]]) if kinds else []
+    inside = _of(method.method) if isinstance(method, Wrapper) else []
+    return own + [replace(tunable, field=f"method.{tunable.field}") for tunable in inside]
 
 
 def _value(recipe: Recipe, path: str) -> float | None:
