@@ -32,6 +32,17 @@ def test_flags_reach_the_recipe(trained: list[tuple[Recipe, Path, dict[str, Any]
     assert "threat: Linf -> L2" in capsys.readouterr().out
 
 
+def test_a_budget_decides_the_length(trained: list[tuple[Recipe, Path, dict[str, Any]]], capsys: Capture) -> None:
+    common = "train pgd_at --data digits --model mlp --precision float32 --set compile=false --set channels_last=false"
+    assert main([*common.split(), "--set", "method.inner.steps=3", "--budget", "passes:10", "--device", "cpu"]) == 0
+    ((made, _, _),) = trained
+    assert made.epochs == 2.5
+    assert "epochs: 60 -> 2.5" in capsys.readouterr().out
+    assert made.sources["epochs"].startswith("what a budget of 10 passes buys; set by hand; 60 in the recipe")
+    assert main([*common.split(), "--budget", "1s", "--epochs", "3"]) == 2
+    assert "leave --epochs 3 out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "method", "base"),
     [

@@ -23,6 +23,9 @@ def base() -> Recipe:
         OneCycle(),
         epochs=1,
         batch_size=200,
+        precision="float32",
+        channels_last=False,
+        compile=False,
         validation=PGD(steps=2, early_stop=True),
         sources={"method": "of the base", "epochs": "of the base", "optimizer": "of the base"},
     )

@@ -14,7 +14,19 @@ from holdfast.models import MLP
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.threat import Linf
 
-BASE = Recipe(Natural(), Linf(0.1), Digits(), MLP(hidden=(16,)), Adam(lr=1e-2), OneCycle(), epochs=1, batch_size=200)
+BASE = Recipe(
+    Natural(),
+    Linf(0.1),
+    Digits(),
+    MLP(hidden=(16,)),
+    Adam(lr=1e-2),
+    OneCycle(),
+    epochs=1,
+    batch_size=200,
+    precision="float32",
+    channels_last=False,
+    compile=False,
+)
 METHODS = {"natural": Natural(), "fgsm_rs": FGSMRSAT()}
 ATTACKS = Protocol("brief", "1", (FGSM(), PGD(steps=2)))
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from holdfast.comparison import Contender, compare
+from holdfast.comparison import Contender, compare, plan
 from holdfast.comparison.locks import held
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import Protocol
-from holdfast.methods import FGSMRSAT, PGDAT, TRADES, Natural
+from holdfast.methods import CURE, FGSMRSAT, PGDAT, TRADES, Natural
 from holdfast.recipe import SGD, Recipe
 from holdfast.results import Comparison
 from holdfast.training import Run, load_recipe
@@ -73,10 +73,10 @@ def test_it_grows_by_methods_and_seeds_and_trains_nothing_twice(ask: Any, tmp_pa
 )
 def test_other_terms_are_refused(ask: Any, tmp_path: Path, change: dict[str, Any], text: str) -> None:
     ask({"natural": Natural()})
-    plan = (tmp_path / "cmp/comparison.json").read_text()
+    before = (tmp_path / "cmp/comparison.json").read_text()
     with pytest.raises(InvalidInput, match=text):
         ask(**change)
-    assert (tmp_path / "cmp/comparison.json").read_text() == plan
+    assert (tmp_path / "cmp/comparison.json").read_text() == before
 
 
 def test_another_recipe_is_refused(ask: Any, base: Recipe) -> None:
@@ -101,9 +101,9 @@ def test_time_is_turned_into_epochs_once(ask: Any, tmp_path: Path) -> None:
     assert found.natural_seconds is not None
     assert found.natural_seconds > 0.0
     assert 0.02 < entrant.seconds("cpu_seconds") < 2.0
-    plan = json.loads((tmp_path / "cmp/comparison.json").read_text())
+    written = json.loads((tmp_path / "cmp/comparison.json").read_text())
     again = ask({"pgd": PGDAT(), "natural": Natural()}, budget="0.2s")
-    assert again.natural_seconds == plan["natural_seconds"]
+    assert again.natural_seconds == written["natural_seconds"]
     assert again.entrants[0].epochs == entrant.epochs
     assert again.entrants[1].epochs > 2 * entrant.epochs
 
@@ -164,3 +164,23 @@ def test_a_killed_comparison_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     for one, other in zip(killed.entrants, whole.entrants, strict=True):
         assert len(one.evaluations) == 2
         assert [e.verdicts for e in one.evaluations] == [e.verdicts for e in other.evaluations]
+
+
+def test_passes_are_chosen_once_for_all(
+    ask: Any, tmp_path: Path, base: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that found something else for each run would compare precisions."""
+    calls = []
+
+    def settled(recipe: Recipe, *_: Any) -> Recipe:
+        calls.append(recipe)
+        return replace(recipe, precision="bfloat16", compile=False)
+
+    monkeypatch.setattr(plan, "settled", settled)
+    auto = replace(base, precision="auto", compile="auto")
+    ask(base=auto)
+    ask({"cure": CURE()}, base=auto)
+    assert len(calls) == 1
+    for label in ("natural", "fgsm_rs", "cure"):
+        recipe = load_recipe(tmp_path / "cmp/runs" / f"{label}-s0")
+        assert (recipe.precision, recipe.channels_last, recipe.compile) == ("bfloat16", False, False)

@@ -10,7 +10,7 @@ from holdfast.attacks import PGD
 from holdfast.errors import InvalidInput
 from holdfast.methods import PGDAT, TRADES, Natural
 from holdfast.recipe import Recipe
-from holdfast.training.budget import Budget, Pace, pace
+from holdfast.training.budget import Budget, Pace, fit, pace, settled
 
 Make = Callable[..., Recipe]
 
@@ -68,3 +68,14 @@ def test_a_pace_is_measured_and_nothing_is_left(
     assert found.seconds == found.ratio * found.natural_seconds
     assert 0.4 < pace(replace(recipe, method=Natural()), "cpu").ratio < 2.5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_left_open_is_settled(tiny: Make) -> None:
+    open_ = tiny(precision="auto", channels_last="auto", compile="auto")
+    found = fit(open_, Budget(4.0, "passes"), "cpu")
+    assert found.epochs == 2.0
+    assert found.precision in ("float32", "bfloat16")
+    assert isinstance(found.channels_last, bool)
+    assert found.compile is False, "so short a training does not earn compilation"
+    assert found.data is open_.data
+    assert settled(tiny(), Budget(1.0), "cpu") == tiny()

@@ -48,6 +48,9 @@ def add(commands: Any) -> None:
     common.add_argument("--eps", help="radius of the threat model, e.g. 8/255 or 0.3; images lie in [0, 1]")
     common.add_argument("--norm", help="Linf, L2 or L1; needs --eps, because no radius suits two norms")
     common.add_argument("--epochs", help="passes over the training images, e.g. 30 or 2.5; schedules stretch with it")
+    common.add_argument(
+        "--budget", help="in place of --epochs what this buys: 90s, 5min, 2h or passes:20 (docs/comparing.md)"
+    )
     common.add_argument("--batch-size", help="images in one optimizer step, over all processes")
     common.add_argument("--seed", help="of weights, order, augmentation and attacks")
     common.add_argument("--precision", help="float32, or bfloat16 for the passes")
@@ -74,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 def _resumed(options: argparse.Namespace) -> "Recipe":
     from holdfast.training import load_recipe
 
-    given = [name for name in ("method", "data", "recipe", *_FLAGS, "set", "out") if getattr(options, name)]
+    given = [name for name in ("method", "data", "recipe", "budget", *_FLAGS, "set", "out") if getattr(options, name)]
     if given:
         names = ", ".join("METHOD" if name == "method" else f"--{name.replace('_', '-')}" for name in given)
         raise InvalidInput(
@@ -96,12 +99,30 @@ def _chosen(options: argparse.Namespace) -> "tuple[Recipe, Path]":
     if options.norm is not None and options.eps is None:
         raise InvalidInput(f"--norm {options.norm} needs --eps, because {base.threat} says nothing about other norms")
     flags = [f"{_FIELDS.get(flag, flag)}={getattr(options, flag)}" for flag in _FLAGS if getattr(options, flag)]
-    recipe = override(base, [*flags, *options.set])
+    recipe = _within(override(base, [*flags, *options.set]), options)
     out = options.out or Path("runs") / f"{recipe.data.name}-{name}-s{recipe.seed}"
     say(f"recipe   {why}")
     for number, line in enumerate(differences(base, recipe)):
         say(f"{'' if number else 'changed':<9}{line}")
     return recipe, out
+
+
+def _within(recipe: "Recipe", options: argparse.Namespace) -> "Recipe":
+    """The recipe with the length that --budget buys."""
+    from dataclasses import replace
+
+    from holdfast.cli.choose import device
+    from holdfast.recipe.sources import changed
+    from holdfast.training.budget import Budget, fit
+
+    if options.budget is None:
+        return recipe
+    if options.epochs:
+        raise InvalidInput(f"--budget {options.budget} decides the epochs; leave --epochs {options.epochs} out")
+    budget = Budget.parse(options.budget)
+    fitted = fit(recipe, budget, device(options.device))
+    sources = changed(fitted.sources, "epochs", f"{recipe.epochs:g}")
+    return replace(fitted, sources=sources | {"epochs": f"what a budget of {budget} buys; {sources['epochs']}"})
 
 
 def _train(recipe: "Recipe", out: Path, options: argparse.Namespace) -> int:

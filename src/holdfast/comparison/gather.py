@@ -5,6 +5,7 @@ from pathlib import Path
 from holdfast.comparison.plan import Entry, Plan
 from holdfast.comparison.runs import evaluation_folder, outcome, recipe_of, run_folder
 from holdfast.comparison.tuning import chosen
+from holdfast.recipe.override import override
 from holdfast.recipe.sources import leaves
 from holdfast.results import Cell, Comparison, Entrant, Evaluation, History
 from holdfast.training.run import METRICS
@@ -19,7 +20,11 @@ def gather(folder: Path, plan: Plan) -> Comparison:
         data=terms.base.data.name,
         budget=str(terms.budget),
         device=terms.device,
-        shared=tuple((path, text) for path, text in leaves(terms.base) if text and not _is_own(path, terms.trials)),
+        shared=tuple(
+            (path, text)
+            for path, text in leaves(override(terms.base, plan.passes))
+            if text and not _is_own(path, terms.trials)
+        ),
         attacks=str(terms.attacks),
         entrants=tuple(_entrant(folder, plan, entry) for entry in plan.entries.values()),
         natural_seconds=plan.natural_seconds,

@@ -10,8 +10,10 @@ from holdfast.comparison.contender import Contender, check_labels
 from holdfast.errors import CheckpointError, InvalidInput
 from holdfast.evaluation import Protocol
 from holdfast.files import write_atomically
+from holdfast.methods import PGDAT
 from holdfast.recipe import Recipe, codec
-from holdfast.training.budget import Budget, Pace, pace
+from holdfast.recipe.override import override
+from holdfast.training.budget import Budget, Pace, pace, settled
 
 SCHEMA = "holdfast.comparison/1"
 NAME = "comparison.json"
@@ -76,12 +78,20 @@ class Plan:
         entries: the methods by their labels.
         seeds: with which each is trained.
         natural_seconds: of a step of natural training on this machine when the comparison was begun.
+        passes: how they are computed in all runs, where the common recipe says "auto", as --set takes it.
     """
 
     terms: Terms
     entries: Mapping[str, Entry] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     natural_seconds: float | None = None
+    passes: tuple[str, ...] = ()
+
+    def recipe(self, contender: Contender) -> Recipe:
+        """The common recipe with a method put into it."""
+        recipe = contender.put_into(override(self.terms.base, self.passes))
+        # Compiled passes cannot be differentiated twice.
+        return replace(recipe, compile=False) if contender.method.differentiates_twice else recipe
 
     def grown(self, contenders: Iterable[Contender], seeds: Iterable[int], device: str) -> "Plan":
         """The plan with more methods and seeds; paces are measured where they are needed, on the device.
@@ -91,7 +101,7 @@ class Plan:
         """
         new = self._new(contenders)
         check_labels([*(entry.contender for entry in self.entries.values()), *new])
-        found = self
+        found = self if self.entries else replace(self, passes=_settled(self.terms, device))
         for contender in new:
             found = found._with(contender, device)
         return replace(found, seeds=tuple(sorted({*self.seeds, *seeds})))
@@ -116,7 +126,7 @@ class Plan:
 
     def _with(self, contender: Contender, device: str) -> "Plan":
         terms = self.terms
-        recipe = contender.put_into(terms.base)
+        recipe = self.recipe(contender)
         budget = replace(terms.budget, amount=terms.budget.amount * contender.share)
         if budget.unit != "seconds":
             entry = Entry(contender, budget.epochs(recipe))
@@ -139,6 +149,7 @@ class Plan:
             "terms": self.terms.written(),
             "seeds": list(self.seeds),
             "natural_seconds": self.natural_seconds,
+            "passes": list(self.passes),
             "entries": {label: _write(entry) for label, entry in self.entries.items()},
         }
         write_atomically(folder / NAME, (json.dumps(written, indent=2) + "\n").encode())
@@ -161,7 +172,14 @@ def resume(folder: Path, terms: Terms) -> Plan:
             "side by side; give the old ones, or another --out"
         )
     entries = {label: _entry(label, data, folder / SOURCES) for label, data in found["entries"].items()}
-    return Plan(terms, entries, tuple(found["seeds"]), found["natural_seconds"])
+    return Plan(terms, entries, tuple(found["seeds"]), found["natural_seconds"], tuple(found["passes"]))
+
+
+def _settled(terms: Terms, device: str) -> tuple[str, ...]:
+    """The passes that suit ADV of ten steps, for all methods: which are the fastest must not differ by chance."""
+    found = settled(replace(terms.base, method=PGDAT()), terms.budget, device)
+    names = ("precision", "channels_last", "compile")
+    return tuple(f"{name}={getattr(found, name)}".lower() for name in names if getattr(terms.base, name) == "auto")
 
 
 def _write(entry: Entry) -> Json:

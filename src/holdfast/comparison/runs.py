@@ -42,7 +42,7 @@ def recipe_of(plan: Plan, entry: Entry, seed: int, tuned: Mapping[str, str]) -> 
     """The recipe of a run: the common one with the method, what the budget buys, and what was tuned."""
     contender = entry.contender
     share = f"{contender.share:g} x " if contender.share != 1.0 else ""
-    recipe = contender.put_into(plan.terms.base)
+    recipe = plan.recipe(contender)
     told = {**recipe.sources, "epochs": f"what a budget of {share}{plan.terms.budget} buys"}
     recipe = replace(recipe, epochs=entry.epochs, seed=seed, sources=told)
     return override(recipe, [f"{path}={text}" for path, text in tuned.items()])

@@ -109,10 +109,33 @@ class Pace:
         return self.ratio * self.natural_seconds
 
 
+def fit(recipe: Recipe, budget: Budget, device: str | torch.device | None = None) -> Recipe:
+    """The recipe with as many epochs as a budget buys, and with its passes settled; takes some seconds."""
+    recipe = settled(recipe, budget, device)
+    return replace(recipe, epochs=budget.epochs(recipe, pace(recipe, device) if budget.unit == "seconds" else None))
+
+
+def settled(recipe: Recipe, budget: Budget, device: str | torch.device | None = None) -> Recipe:
+    """The recipe with a trial's choice where it says "auto" of its passes, so that all runs of it have the same."""
+    if "auto" not in (recipe.precision, recipe.channels_last, recipe.compile):
+        return recipe
+    group = processes(device)
+    data, recipe = recipe.data, _in_memory(recipe)
+    eager = replace(recipe, compile=False if recipe.compile == "auto" else recipe.compile)
+    found = _trainer(replace(eager, epochs=1), group).learner.trial.passes
+    chosen = replace(eager, precision=found.precision, channels_last=found.channels_last)
+    if recipe.compile == "auto":
+        # Whether compiling pays depends on the length, and the length on the pace.
+        epochs = budget.epochs(chosen, pace(chosen, device) if budget.unit == "seconds" else None)
+        again = _trainer(replace(chosen, compile="auto", epochs=epochs), group).learner.trial.passes
+        chosen = replace(chosen, compile=again.compiled)
+    return replace(chosen, epochs=recipe.epochs, data=data)
+
+
 def pace(recipe: Recipe, device: str | torch.device | None = None) -> Pace:
     """Measure a few steps of a throw-away copy of a training; takes a few seconds and writes nothing.
 
-    Of several processes each returns the mean of all.
+    Of several processes each returns the mean of all. Passes that are "auto" are better `settled` before.
     """
     group = processes(device)
     recipe = _in_memory(recipe)
@@ -142,7 +165,7 @@ class _Copy:
 
     def __init__(self, recipe: Recipe, group: Processes) -> None:
         still = replace(recipe, epochs=1000, optimizer=replace(recipe.optimizer, lr=1e-9), schedule=Constant())
-        self._trainer = Trainer(still, group, Path("nowhere"), checkpoint_seconds=inf, progress=False)
+        self._trainer = _trainer(still, group)
         self._trainer.step = int(_PLACE * self._trainer.steps)
         self._batches = self._repeated()
         self._wait: Callable[[], None] = torch.cuda.synchronize if group.device.type == "cuda" else lambda: None
@@ -164,6 +187,10 @@ class _Copy:
             self._trainer.take_step(self._trainer.step // self.per_epoch, *next(self._batches))
         self._wait()
         return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _trainer(recipe: Recipe, group: Processes) -> Trainer:
+    return Trainer(recipe, group, Path("nowhere"), checkpoint_seconds=inf, progress=False)
 
 
 def _mean(group: Processes, value: float) -> float:
