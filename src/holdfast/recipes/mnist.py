@@ -180,8 +180,9 @@ def adr_trades() -> Recipe:
 
 
 def cure() -> Recipe:
-    # Of the reference's numbers, for CIFAR-10, none is kept: MNIST's digits are further apart.
-    return replace(fgsm_rs(), method=CURE(weight=0.8, h=1.5, ramp=0.4), sources=cited(_LIKE_WONG, {"method": "ours"}))
+    # The numbers of the reference, for CIFAR-10, leave MNIST as fragile as natural training at eps 0.3.
+    sources = cited(_LIKE_WONG, {"method": "ours, chosen by hand on held-out images"})
+    return replace(fgsm_rs(), method=CURE(weight=4.0, h=3.0, ramp=0.4), sources=sources)
 
 
 def jacobian() -> Recipe:
