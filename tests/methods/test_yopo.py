@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from holdfast.attacks import PGD
 from holdfast.errors import InvalidInput
-from holdfast.methods import YOPO, Batch, Loss, Progress, Task
+from holdfast.methods import AWP, YOPO, Batch, Loss, Progress, Task
 from holdfast.models import MLP, MadryCNN, Normalize, PreActResNet18, TradesCNN, WideResNet, WongCNN
 from holdfast.noise import Noise
 from holdfast.testing import check_method
@@ -89,6 +89,9 @@ def test_laws() -> None:
     model = nn.Sequential(nn.Flatten(), first, nn.Tanh(), last)
     check_method(METHOD, (Linf(0.1), L2(0.6), L1(2.0)), model=model)
     assert METHOD.passes == 3
+    assert not METHOD.compilable
+    assert not AWP(method=METHOD).compilable
+    assert AWP().compilable
     assert YOPO() == YOPO(outer=5, inner=PGD(steps=3, step_size=0.25))
 
 

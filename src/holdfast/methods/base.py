@@ -158,6 +158,11 @@ class Method(ABC):
         return False
 
     @property
+    def compilable(self) -> bool:
+        """The outer passes may be compiled: no gradient of theirs is differentiated again, and none is asked within."""
+        return not self.differentiates_twice
+
+    @property
     def search_passes(self) -> float:
         """Those of `passes` that searches by `attacks.run` take: by default those of the field `inner`, if any."""
         inner = getattr(self, "inner", None)
@@ -184,6 +189,10 @@ class Wrapper(Method):
     @property
     def differentiates_twice(self) -> bool:
         return self.method.differentiates_twice
+
+    @property
+    def compilable(self) -> bool:
+        return super().compilable and self.method.compilable
 
     @property
     def search_passes(self) -> float:

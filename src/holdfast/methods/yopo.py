@@ -63,6 +63,10 @@ class YOPO(Method):
     def search_passes(self) -> float:
         return 0.0
 
+    @property
+    def compilable(self) -> bool:
+        return False
+
     def init(self, model: nn.Module, task: Task) -> None:
         """Refuse a network whose first layer is not to be found, before the first step."""
         device = next((parameter.device for parameter in model.parameters()), None)

@@ -32,7 +32,7 @@ def settle(recipe: Recipe, model: nn.Module, task: Task, steps: int, processes: 
         folded=not by_batch,
     )
     compiled = None if recipe.compile == "auto" else recipe.compile
-    if method.differentiates_twice:
+    if not method.compilable:
         compiled = False
     rows = max(1, task.batch_size // (processes.world * recipe.accumulate))
     index = torch.arange(rows, device=processes.device)

@@ -240,10 +240,10 @@ def _check(recipe: Recipe, shape: tuple[int, ...]) -> None:
         )
     if recipe.channels_last is True and len(shape) != 3:
         raise InvalidInput(f"channels_last is for images [C, H, W], but the examples have shape {shape}; leave it out")
-    if recipe.compile is True and recipe.method.differentiates_twice:
+    if recipe.compile is True and not recipe.method.compilable:
         raise InvalidInput(
-            f"{type(recipe.method).__name__} differentiates a gradient again, which compiled passes cannot; leave out "
-            "compile"
+            f"{type(recipe.method).__name__} differentiates a gradient again, or asks for one inside the network; "
+            "compiled passes cannot do that; leave out compile"
         )
 
 
