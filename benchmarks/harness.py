@@ -6,8 +6,6 @@ threads and on accelerators it is the time that passes.
 """
 
 import os
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,10 +102,9 @@ def throughput(record: Mapping[str, Any], name: str) -> Spread:
     return Spread.of([record["examples"] / seconds for seconds in record["times"][name][record["clock"]]])
 
 
-def made(device: torch.device | str) -> Record:
+def made(device: torch.device | str, command: str) -> Record:
     """Where and how a measurement was made: to be stored with it."""
-    arguments = shlex.join(["python", "-m", "benchmarks.speed", *sys.argv[1:]])
-    found: Record = {**versions(str(device)), "command": arguments}
+    found: Record = {**versions(str(device)), "command": command}
     if hasattr(os, "getloadavg"):
         found["load"] = [round(value, 1) for value in os.getloadavg()]
         found["cores"] = os.cpu_count()

@@ -34,6 +34,13 @@ PARTS = {
 CPU_ONLY = ("start-up", "processes")  # a GPU's own tables need them not
 
 
+def command(part: str, options: argparse.Namespace) -> str:
+    """What makes this part again."""
+    words = ["python -m benchmarks.speed --parts", part]
+    words += [f"--device {options.device}"] * (options.device != "cpu") + ["--short"] * options.short
+    return " ".join(words + [f"--threads {options.threads}"] * (options.threads != 1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="all by default")
@@ -51,7 +58,7 @@ def main() -> None:
     place = options.pages / f"{name}.json"
     found: Record = json.loads(place.read_text()) if place.exists() else {}
     for part in options.parts or [part for part in PARTS if kind == "cpu" or part not in CPU_ONLY]:
-        since = made(options.device)
+        since = made(options.device, command(part, options))
         since["peers"] = peers.found()
         since["data"] = {data: data if present(data) else "scikit-learn's digits, enlarged" for data in SUBJECTS}
         found[part] = {"made": since, "found": PARTS[part](options.device, options.short, options.out)}

@@ -1,5 +1,7 @@
 """The passes that train: with gradients of the parameters, by the model itself."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -21,7 +23,13 @@ def adapt(model: nn.Module, passes: Passes) -> None:
     if passes.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to torch's stubs
     if passes.compiled:
-        model.compile(dynamic=False)
+        # Not by model.compile(), whose calls begin in torch's own code: the compiler skips that, and takes each block of
+        # a Sequential for a function of its own, the same one compiled for eight shapes before it gives up. A call that
+        # begins here is one graph. Copies and pickles leave it out, as they do what compile() sets.
+        def call(*given: Any, **named: Any) -> Any:
+            return model._call_impl(*given, **named)  # type: ignore[no-untyped-call]
+
+        model._compiled_call_impl = torch.compile(call, dynamic=False)
 
 
 def laid_out(x: Images, passes: Passes) -> Images:
