@@ -23,8 +23,8 @@ def adapt(model: nn.Module, passes: Passes) -> None:
     if passes.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to torch's stubs
     if passes.compiled:
-        # Not by model.compile(), whose calls begin in torch's own code: the compiler skips that, and takes each block of
-        # a Sequential for a function of its own, the same one compiled for eight shapes before it gives up. A call that
+        # Not by model.compile(), whose calls begin in torch's own code: the compiler skips that, and takes each block
+        # of a Sequential for a function of its own, compiled for eight shapes before it gives up. A call that
         # begins here is one graph. Copies and pickles leave it out, as they do what compile() sets.
         def call(*given: Any, **named: Any) -> Any:
             return model._call_impl(*given, **named)  # type: ignore[no-untyped-call]
