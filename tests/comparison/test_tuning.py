@@ -117,3 +117,4 @@ def test_every_declared_number_is_there(name: str, base: Recipe) -> None:
     method = METHODS[name]()
     declared = next((TUNABLES[kind] for kind in type(method).__mro__ if kind in TUNABLES), ())
     assert {tunable.field for tunable in declared} <= set(tunables(replace(base, method=method)))
+    assert declared or name == "natural", f"{name} has no numbers to search; declare them in comparison/tunables.py"
