@@ -83,7 +83,7 @@ def _against_eps(
     # As in ThreatModel.contains: an adversary on the ball's surface may be rounded beyond it.
     slack = 1e-6 * (threat.high - threat.low)
     counts = [int((nearest[correct] > eps * (1.0 + 1e-5) + slack).sum()) for eps in positions]
-    label = f"{attack.name} and the protocol"
+    label = f"fmn-{attack.steps}, protocol"
     return Curve("eps", f"eps ({threat.norm})", (0.0, *positions), (len(correct), *counts), count, label)
 
 
