@@ -250,6 +250,8 @@ Claim: our AutoAttack, and each of its attacks alone, gives the verdicts of the 
 Several robust accuracies in a cell are those of seeds 0, 1, …; "same verdict" is the mean over pairs of ours and \
 theirs, and the column after it says how often pyautoattack agrees with itself under another seed.
 Seconds are processor seconds on one thread, where both ran in one process; they and the passes are of seed 0.
+Victims named convex_adversarial are published networks (github.com/locuslab/convex_adversarial at 2cd8149, files in \
+benchmarks/convex_adversarial.py); the others were trained by the script.
 
 Commands: `python benchmarks/autoattack_parity.py --out runs/parity` with `--data`, `--model`, `--victims`, `--norm`, \
 `--eps`, `--n` and `--seed` as in the table, and `--alone`.
