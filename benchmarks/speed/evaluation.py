@@ -80,7 +80,7 @@ def measure(device: str, short: bool, folder: Path) -> Record:
         model = victim(subject, folder, device, short)
         split = images(subject.data, 1000).load("test")
         part, n = (256, 100 if short else 200) if small else (64, 16 if short else 50)
-        found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 128, 3 if short else 5, device)
+        found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 64, 3 if short else 5, device)
         parts = {"apgd-ce": (("apgd-ce",), part, 3), "autoattack": (WHOLE, n, 1)}
         for name, (attacks, count, rounds) in parts.items():
             found[f"{subject.data}/{name}"] = autoattack(subject, model, split, count, attacks, rounds, device)
