@@ -1,5 +1,6 @@
 """After the attacks: what the verdicts and curves must look like to be believed."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,16 @@ def test_what_needs_no_gradients_is_evidence_after_all_that_do(
         found = verdicts(first=40, second=second, attacks=attacks)
         told = [finding.kind for finding in findings.after(found, attacks, None, Linf(0.3), 10, None)]
         assert told == [expected] * (expected is not None)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(40, []), (41, ["more_restarts_help"])])
+def test_a_last_restart_that_still_breaks_is_told(steps: int, expected: list[str]) -> None:
+    """Of 3 restarts of 20 steps the last begins after 40."""
+    attacks = (PGD(20, restarts=3), Square())
+    found = verdicts(first=40, attacks=attacks)
+    found = replace(found, steps=np.where(found.outcome == Outcome.BROKEN, steps, 60))
+    assert [finding.kind for finding in findings.after(found, attacks, None, Linf(0.3), 10, None)] == expected
+    assert "the last restarts find little" in findings.checks(attacks, None, Linf(0.3), None)
 
 
 def test_pgd_alone_is_no_test_in_l1() -> None:

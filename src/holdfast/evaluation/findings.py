@@ -20,6 +20,7 @@ def checks(
         "gradient-free attacks find little beyond gradient attacks": not all(transfers),
         "adversaries of other models find little beyond gradient attacks": any(transfers),
         "clean accuracy is that of the training record": recorded_clean is not None,
+        "the last restarts find little": any(attack.restarts > 1 and not attack.targets for attack in attacks),
         "accuracy falls to chance at large eps": drawn is not None and isinstance(threat, Linf),
         "more steps lower the accuracy no further": ascent,
         "one step is not much weaker than many": ascent,
@@ -52,6 +53,7 @@ def after(
         _gradient_free(verdicts, attacks),
         _transfer(verdicts, attacks),
         _weak_in_l1(attacks, threat),
+        _more_restarts(verdicts, attacks),
         _record(verdicts, recorded_clean),
         _few_classes(attacks, classes),
     ]
@@ -184,6 +186,28 @@ def _more_steps(curve: Curve) -> Finding | None:
         f"From {curve.x[-2]:g} to {curve.x[-1]:g} steps of PGD the accuracy fell from {100 * curve.accuracy[-2]:.1f} % "
         f"to {100 * curve.accuracy[-1]:.1f} % of {curve.n} examples.",
         "The attack has not converged: raise its steps and restarts until the accuracy no longer moves.",
+    )
+
+
+def _more_restarts(verdicts: Verdicts, attacks: Sequence[Attack[Any]]) -> Finding | None:
+    """The steps of a verdict tell the restart: a search that fails has spent the whole budget."""
+    late = {}
+    for column, attack in enumerate(attacks):
+        last = (attack.restarts - 1) * attack.budget
+        if last and not attack.targets:
+            late[f"{attack.name}: {attack.restarts}"] = int(
+                ((verdicts.broken_by == column) & (verdicts.steps[:, column] > last)).sum()
+            )
+    helped = {name: count for name, count in late.items() if count >= max(3, 0.03 * len(verdicts))}
+    if not helped:
+        return None
+    told = "; ".join(f"{name} restarts, of which the last broke {count}" for name, count in helped.items())
+    return Finding(
+        "more_restarts_help",
+        Severity.WARNING,
+        "More restarts still lower the accuracy",
+        f"{told} of {len(verdicts)} examples that all before it left standing.",
+        "The attack has not converged: raise its restarts until the last ones find nothing.",
     )
 
 
