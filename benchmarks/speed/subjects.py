@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.attacks import FGSMRS, PGD
-from holdfast.data import Digits, ImageSet, Tensors, source
+from holdfast.data import Digits, ImageSet, Source, Tensors, source
 from holdfast.data.names import ENVIRONMENT
 from holdfast.methods import FGSMRSAT, PGDAT, Method
 from holdfast.models import Architecture, PreActResNet18, WongCNN
@@ -42,8 +42,14 @@ class Subject:
     batch_size: int
     attack_steps: int
 
-    def recipe(self, method: str, width: int | None = None) -> Recipe:
-        """The published recipe's method, in a long training, so that whatever pays in the long run is done."""
+    def recipe(self, method: str, width: int | None = None, data: Source | None = None) -> Recipe:
+        """The published recipe's method, in a long training, so that whatever pays in the long run is done.
+
+        Args:
+            method: its name.
+            width: of the ResNet, where it is another one.
+            data: by default the first `TRAINED_ON` images.
+        """
         base = recipe(self.data, method)
         model = self.model if width is None else replace(self.model, width=width)
         optimizer = SGD(lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -51,7 +57,7 @@ class Subject:
             base,
             method=_ten_steps(base.method),
             threat=self.threat,
-            data=images(self.data, TRAINED_ON),
+            data=data or images(self.data, TRAINED_ON),
             model=model,
             optimizer=optimizer,
             schedule=OneCycle(),
