@@ -62,6 +62,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the attacks (default: 0)")
     parser.add_argument("--batch-size", type=int, default=256, help="images in a batch (default: 256)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: an accelerator if there is one)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        metavar="NAME",
+        help="of the searches' passes: float32, bfloat16, or auto (default): what a short trial finds the fastest; "
+        "verdicts are the model's own in any case",
+    )
     parser.add_argument("--out", type=Path, help="folder of the verdicts (default: below the run, evaluations/...)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     parser.add_argument(
@@ -98,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             batch_size=options.batch_size,
             device=device(options.device),
+            precision=options.precision,
             folder=out,
             recorded_clean=subject.recorded_clean,
             command=shlex.join(options.command_line),

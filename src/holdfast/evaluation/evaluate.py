@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
 from holdfast.evaluation.identity import identity
 from holdfast.evaluation.keepsakes import Costs, GalleryStore
 from holdfast.evaluation.packing import Decision, PackedSearch
+from holdfast.evaluation.precision import EvaluationPrecision, settle
+from holdfast.evaluation.precision import check as check_precision
 from holdfast.evaluation.protocols import Protocol
 from holdfast.evaluation.shards import Shards
 from holdfast.models import is_blind
 from holdfast.processes import processes
 from holdfast.provenance import versions
 from holdfast.results import Evaluation, VerdictLog, interval
+from holdfast.speed import StandIn
 from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
@@ -46,6 +50,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     device: torch.device | str | None = None,
+    precision: EvaluationPrecision = "auto",
     folder: Path | None = None,
     with_curves: bool = True,
     gallery: int = 60,
@@ -56,7 +61,9 @@ def evaluate(
     """Attack the first `n` examples of a split and return every verdict.
 
     The model is put in eval mode, and given back as it came. With `folder`, verdicts are appended there as they fall:
-    a killed evaluation that is called again goes on, and ends with the same verdicts as one that was never killed.
+    a killed evaluation that is called again goes on, and ends with the same verdicts as one that was never killed. A
+    verdict depends on its example alone, up to the rounding by which a device's kernels treat batches of different
+    sizes differently; that is coarser in bfloat16, and may then move an example at the edge of its ball.
 
     Args:
         model: inputs in the threat model's box to logits [B, K].
@@ -67,6 +74,9 @@ def evaluate(
         seed: of the attacks' random numbers.
         batch_size: rows in a batch; verdicts do not depend on it, speed and memory do.
         device: where to compute; the model's own device by default.
+        precision: of the searches' passes. "float32" asks the model itself. "bfloat16" asks cheaper passes of a copy,
+            "auto" too where a short trial finds them faster, the evaluation is long enough to matter and no check
+            raises an alarm. Candidates are judged on the model itself in any case, see `evaluation.precision`.
         folder: where to keep log and result; without, nothing is written. Processes that torchrun started share the
             examples and meet there; each returns the whole result.
         with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples; by FMN and
@@ -86,19 +96,25 @@ def evaluate(
     group = processes(_device_of(model) if device is None else device)
     if group.world > 1 and folder is None:
         raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
+    check_precision(precision)
     preflight.check_protocol(model, protocol)
     was_training = model.training
     model = model.to(group.device)
     names = [attack.name for attack in protocol.attacks]
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with modes.inference(model), keeping as kept:
-        shards = Shards(Path(kept), group.world, identity(model, images, threat, protocol, seed, count), names)
-        shards.check()
         counted, examples = Counted(model), Examples(images, group.device)
         clean = look(counted, examples, range(count), batch_size, max(attack.targets for attack in protocol.attacks))
         looked_at = examples.rows(range(min(count, LOOKED_AT)))
         found = preflight.preflight(counted, model, threat, *looked_at, was_training)
-        subject = Subject(counted, examples, clean.ranking, seed, batch_size)
+        doubted = any(finding.severity == results.Severity.ALARM for finding in found)
+        batch = examples.rows([row % len(images) for row in range(batch_size)])
+        passes = settle(Path(kept), precision, model, protocol.attacks, count, batch, doubted, group)
+        whole = identity(model, images, threat, protocol, seed, count, passes)
+        shards = Shards(Path(kept), group.world, whole, names)
+        shards.check()
+        cheap = None if passes.plain else Counted(StandIn(model, passes))
+        subject = Subject(counted, examples, clean.ranking, seed, batch_size, cheap=cheap)
         shown = GalleryStore(Path(kept) / "gallery", range(min(gallery, count)))
         with shards.log(group.rank) as log:
             _record_clean(log, images, clean, range(group.rank, count, group.world))
@@ -114,6 +130,7 @@ def evaluate(
                 "gallery": shown.gallery(examples) if gallery else None,
                 "versions": versions(str(group.device)),
                 "command": command,
+                "precision": str(passes),
             }
             with_curves = with_curves and not is_blind(model)
             evaluation = _conclude(told, shards, subject, threat, protocol, found, with_curves, recorded_clean)
@@ -150,7 +167,12 @@ def _conclude(
         found: what the checks before the attacks have found.
     """
     verdicts, attacks = shards.verdicts(), protocol.attacks
-    drawn = draw(threat, subject, verdicts, min(len(verdicts), CURVE_EXAMPLES)) if with_curves else None
+    # The curves are the model's own.
+    drawn = (
+        draw(threat, replace(subject, cheap=None), verdicts, min(len(verdicts), CURVE_EXAMPLES))
+        if with_curves
+        else None
+    )
     classes = len(subject.examples.images.classes)
     seconds, passes = shards.total()
     return Evaluation(
@@ -179,17 +201,18 @@ def _attack(
     """Let one attack try the examples that still stand, and write its verdicts down as they fall."""
     waiting = log.waiting(attack.name)
     standing = sum(y == p and not log.broken(e) for e, (y, p) in log.predictions.items())
-    model = subject.model
-    before, since = (model.forward, model.backward), time.perf_counter()
+    asked = [model for model in (subject.model, subject.cheap) if model is not None]
+    begun = time.perf_counter()
+    before = _spent(asked, begun)
 
     def note(decisions: Sequence[Decision]) -> None:
-        nonlocal before, since, standing
+        nonlocal before, standing
         examples, found, distances, steps, _ = zip(*decisions, strict=True)
         shown.offer(attack.name, decisions)
         log.record(attack.name, examples, found, distances, steps)
-        now = time.perf_counter()
-        costs.add(attack.name, model.forward - before[0], model.backward - before[1], now - since)
-        before, since = (model.forward, model.backward), now
+        after = _spent(asked, begun)
+        costs.add(attack.name, after - before)
+        before = after
         standing -= sum(prediction >= 0 for prediction in found)
         # The bar counts steps: those that a success has spared are taken off the whole.
         bar.total -= sum(search.most - spent for spent in steps)
@@ -200,6 +223,12 @@ def _attack(
     bar.total = len(waiting) * search.most
     with bar:
         search.run(waiting)
+
+
+def _spent(asked: Sequence[Counted], begun: float) -> results.Passes:
+    """What the models have been asked so far, and the seconds since `begun`."""
+    forward, backward, calls = (sum(getattr(m, name) for m in asked) for name in ("forward", "backward", "calls"))
+    return results.Passes(forward, backward, calls, time.perf_counter() - begun, sum(m.seconds for m in asked))
 
 
 def _bound(standing: int, count: int) -> str:

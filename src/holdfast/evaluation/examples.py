@@ -1,41 +1,65 @@
 """The examples under evaluation, and the model as the evaluator sees it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast import losses
 from holdfast.data import ImageSet
 from holdfast.data.loader import unit
 from holdfast.errors import InvalidInput
-from holdfast.typing import Images, Labels, Logits
+from holdfast.evaluation.stopwatch import Stopwatch
+from holdfast.typing import Classifier, Images, Labels, Logits
 
 
 class Counted:
-    """A model that counts the examples it is shown, and gives logits in float32 or better.
+    """A model that counts and times what it is asked, and gives logits in float32 or better.
 
     Attributes:
         forward: example-passes forward.
         backward: example-passes backward; every forward pass that keeps a graph is followed by one.
+        calls: how often it was asked.
         blind: no gradient reaches the input; gradient attacks then see one that is 0 everywhere, instead of an error.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Classifier) -> None:
         self.model = model
         self.forward = 0
         self.backward = 0
+        self.calls = 0
         self.blind = False
+        self._watch = Stopwatch()
+
+    @property
+    def seconds(self) -> float:
+        """Spent in passes, forward and backward."""
+        return self._watch.seconds
 
     def __call__(self, x: Images) -> Logits:
+        begun = self._watch.now(x.device)
         logits = losses.precise(self.model(x))
+        self._watch.add(begun, x.device)
         self.forward += len(x)
+        self.calls += 1
         if self.blind and x.requires_grad:
             return logits.detach() + 0.0 * x.flatten(1).sum(dim=1, keepdim=True)
         if logits.requires_grad:
             self.backward += len(x)
+            if x.requires_grad:
+                self._time_backward(x, logits)
         return logits
+
+    def _time_backward(self, x: Images, logits: Logits) -> None:
+        """From the gradient's arrival at the logits to that at the input."""
+        begun: list[Any] = []
+        for tensor, note in (
+            (logits, lambda gradient: begun.append(self._watch.now(x.device))),
+            (x, lambda gradient: self._watch.add(begun.pop(), x.device) if begun else None),
+        ):
+            tensor.register_hook(note)  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
 
 
 @dataclass(frozen=True)
@@ -110,6 +134,7 @@ class Subject:
         ranking: see `Clean`; row i belongs to example i of the split.
         seed: with an example's position and a search's number it decides all random numbers.
         batch_size: rows in a batch.
+        cheap: the model by cheaper passes, which searches then ask; None for the model itself.
     """
 
     model: Counted
@@ -117,3 +142,4 @@ class Subject:
     ranking: Tensor
     seed: int
     batch_size: int
+    cheap: Counted | None = field(default=None, kw_only=True)

@@ -7,14 +7,16 @@ from torch import nn
 from holdfast.data import ImageSet
 from holdfast.evaluation.protocols import Protocol
 from holdfast.provenance import fingerprint
+from holdfast.speed import Passes
 from holdfast.threat import ThreatModel
 
 
 def identity(
-    model: nn.Module, images: ImageSet, threat: ThreatModel, protocol: Protocol, seed: int, count: int
+    model: nn.Module, images: ImageSet, threat: ThreatModel, protocol: Protocol, seed: int, count: int, passes: Passes
 ) -> dict[str, Any]:
     """Everything that decides the verdicts on the first `count` examples."""
-    return {
+    rounded = {} if passes.plain else {"passes": str(passes)}
+    return rounded | {
         "weights": fingerprint(model),
         "data": images.fingerprint,
         "threat": repr(threat),

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from holdfast import losses
 from holdfast.errors import ThreatModelViolation
 from holdfast.evaluation.examples import Counted
 from holdfast.threat import ThreatModel
@@ -16,6 +17,7 @@ class Judgement(NamedTuple):
     broken: Mask  # the model is wrong at the candidate
     prediction: torch.Tensor
     distance: PerExample  # in the threat model's norm
+    margin: PerExample  # of the logits; the less, the stronger the candidate
 
 
 def judge(model: Counted, threat: ThreatModel, attack: str, x: Images, y: Labels, x_adv: Images) -> Judgement:
@@ -37,5 +39,6 @@ def judge(model: Counted, threat: ThreatModel, attack: str, x: Images, y: Labels
             f"({threat.eps_text}) and [{threat.low:g}, {threat.high:g}]. Project its results before handing them over"
         )
     with torch.no_grad():
-        prediction = model(x_adv).argmax(dim=1)
-    return Judgement(prediction != y, prediction, distance)
+        logits = model(x_adv)
+    prediction = logits.argmax(dim=1)
+    return Judgement(prediction != y, prediction, distance, losses.margin(logits, y))

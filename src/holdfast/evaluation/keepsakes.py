@@ -3,6 +3,7 @@ cost."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -62,10 +63,9 @@ class Costs:
         self.seconds = float(stored.get("seconds", 0.0))
         self.passes = {name: Passes(**passes) for name, passes in stored.get("passes", {}).items()}
 
-    def add(self, attack: str, forward: int, backward: int, seconds: float) -> None:
+    def add(self, attack: str, spent: Passes) -> None:
         """Add to an attack's passes and to the seconds, and write them down."""
-        before = self.passes.get(attack, Passes(0, 0))
-        self.passes[attack] = Passes(before.forward + forward, before.backward + backward)
-        self.seconds += seconds
-        passes = {name: {"forward": p.forward, "backward": p.backward} for name, p in self.passes.items()}
+        self.passes[attack] = self.passes.get(attack, Passes(0, 0)) + spent
+        self.seconds += spent.seconds
+        passes = {name: asdict(passes) for name, passes in self.passes.items()}
         write_atomically(self.path, json.dumps({"seconds": self.seconds, "passes": passes}).encode())

@@ -6,6 +6,7 @@ search, in order, that succeeds: a success cancels the later searches and lets t
 verdict does not depend on what else was in the batch, and nothing runs that one-by-one evaluation would not have run.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, NamedTuple, TypeVar
@@ -15,9 +16,11 @@ from torch import Tensor
 
 from holdfast.attacks import Attack, State
 from holdfast.evaluation.examples import Subject
-from holdfast.evaluation.judge import judge
+from holdfast.evaluation.judge import Judgement, judge
+from holdfast.evaluation.precision import FINISH, Mixed
 from holdfast.noise import Noise, stream_seed
 from holdfast.threat import ThreatModel
+from holdfast.typing import Classifier
 
 S = TypeVar("S", bound=State)
 
@@ -40,13 +43,26 @@ class Decision(NamedTuple):
     x_adv: Tensor
 
 
+class _Ended(NamedTuple):
+    """What the judge says of a search's candidate.
+
+    Attributes:
+        found: (prediction, distance) of an adversary, None if it is none.
+        margin: of the model's logits at the candidate, inf if nobody asked.
+    """
+
+    found: tuple[int, float] | None
+    margin: float = math.inf
+
+
 @dataclass
-class _Case:
+class _Case(Generic[S]):
     """What is known so far of one example under attack."""
 
     failed: set[int] = field(default_factory=set)  # searches that found nothing
     success: int | None = None  # the first search, in order, known to succeed
     decision: Decision | None = None  # the verdict, once every search before it has failed
+    strongest: tuple[float, S] | None = None  # margin and last state, of cheaper passes' searches that found nothing
 
     def decided(self, searches: int) -> bool:
         before = searches if self.success is None else self.success
@@ -76,7 +92,11 @@ class PackedSearch(Generic[S]):
         self.searches = max(self.targets, 1) * attack.restarts
         self.most = self.searches * attack.budget  # steps of an example that survives
         self.stream = stream_seed(*attack.name.encode()) >> 1
-        self.cases: dict[int, _Case] = {}  # of the examples under attack
+        foreign = attack.passes is None  # code that may want more of the model than logits
+        self.mixed = None if subject.cheap is None or foreign else Mixed(subject.model, subject.cheap)
+        self.exact: set[tuple[int, int]] = set()  # (example, search) that ask the model itself
+        self.unfinished: list[int] = []  # examples whose last steps are to be taken on the model itself
+        self.cases: dict[int, _Case[S]] = {}  # of the examples under attack
         self.decided: set[int] = set()
         self.places: list[tuple[int, int] | None] = []  # (example, search) of each row, None once it is done
         self.state: S | None = None
@@ -86,9 +106,19 @@ class PackedSearch(Generic[S]):
         queue = self._queue(waiting)
         while self._fill(queue):
             assert self.state is not None
-            self.state = self.attack.step(self.threat, self.subject.model, self.state)
+            self.state = self.attack.step(self.threat, self._asked(), self.state)
             self.tick(len(self.places))
             self._settle()
+            if len(self.unfinished) >= self.subject.batch_size:
+                self._finish()
+        self._finish()
+
+    def _asked(self) -> Classifier:
+        if self.mixed is None:
+            return self.subject.model
+        exact = [place in self.exact for place in self.places] if self.exact else []
+        self.mixed.exact = torch.tensor(exact, device=self.subject.examples.device) if any(exact) else None
+        return self.mixed
 
     def _queue(self, waiting: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Searches in order: block by block, so that decisions fall all along and a killed run loses little."""
@@ -144,47 +174,58 @@ class PackedSearch(Generic[S]):
         refuted = []
         touched = set()
         columns = (ended, self._judge(state, at), spent[at].tolist(), state.iteration[at].tolist())
-        for row, found, over, iterations in zip(*columns, strict=True):
+        for row, end, over, iterations in zip(*columns, strict=True):
             place = self.places[row]
             assert place is not None
-            if found is None and not over:
+            if end.found is None and not over:
                 refuted.append(row)
+                self.exact.add(place)
                 continue
-            self._end(place, found, iterations, state.x_adv[row])
+            self._end(place, end, iterations, row)
             self.places[row] = None
+            self.exact.discard(place)
             touched.add(place[0])
         if refuted:
-            # The claim did not hold in the judge's pass (a tie, rounded the other way): the search goes on.
+            # The claim did not hold in the judge's pass (rounding): the search goes on, and asks the model itself.
             success = state.success.clone()
             success[torch.tensor(refuted, device=success.device)] = False
             self.state = replace(state, success=success)
         self._decide(touched)
 
-    def _judge(self, state: S, at: Tensor) -> list[tuple[int, float] | None]:
-        """(prediction, distance) for each of these rows whose candidate is an adversary, None for the others."""
-        claims = torch.ones_like(at, dtype=torch.bool) if self.attack.hands_over_unseen else state.success[at]
-        verdicts: list[tuple[int, float] | None] = [None] * len(at)
+    def _judge(self, state: S, at: Tensor) -> list[_Ended]:
+        """What the candidates of these rows are. Where the model itself was asked, those that claim nothing are not."""
+        unseen = self.attack.hands_over_unseen or self.mixed is not None
+        claims = torch.ones_like(at, dtype=torch.bool) if unseen else state.success[at]
+        ends = [_Ended(None)] * len(at)
         shown = at[claims]
         if len(shown):
-            candidates = (state.x[shown], state.y[shown], state.x_adv[shown])
-            found = judge(self.subject.model, self.threat, self.attack.name, *candidates)
-            outcome = zip(found.broken.tolist(), found.prediction.tolist(), found.distance.tolist(), strict=True)
-            for k, (broken, prediction, distance) in zip(claims.nonzero().flatten().tolist(), outcome, strict=True):
-                verdicts[k] = (prediction, distance) if broken else None
-        return verdicts
+            for k, end in zip(claims.nonzero().flatten().tolist(), self._shown(state.select(shown)), strict=True):
+                ends[k] = end
+        return ends
 
-    def _end(self, place: tuple[int, int], found: tuple[int, float] | None, iterations: int, x_adv: Tensor) -> None:
+    def _shown(self, state: S) -> list[_Ended]:
+        """The judge's verdict on every row."""
+        found: Judgement = judge(self.subject.model, self.threat, self.attack.name, state.x, state.y, state.x_adv)
+        rows = zip(*(column.tolist() for column in found), strict=True)
+        return [
+            _Ended((prediction, distance) if broken else None, margin) for broken, prediction, distance, margin in rows
+        ]
+
+    def _end(self, place: tuple[int, int], end: _Ended, iterations: int, row: int) -> None:
         """Note how one search ended."""
+        assert self.state is not None
         example, search = place
-        case = self.cases[example]
+        case, x_adv = self.cases[example], self.state.x_adv[row]
         steps = search * self.attack.budget + iterations
-        if found is None:
+        if end.found is None:
             case.failed.add(search)
+            if self.mixed is not None and (case.strongest is None or end.margin < case.strongest[0]):
+                case.strongest = end.margin, self.state.select(torch.tensor([row], device=x_adv.device))
             if case.success is None and search == self.searches - 1:
                 case.decision = Decision(example, -1, float("nan"), steps, x_adv)
         elif case.success is None or search < case.success:
             case.success = search
-            case.decision = Decision(example, *found, steps, x_adv)
+            case.decision = Decision(example, *end.found, steps, x_adv)
 
     def _decide(self, touched: set[int]) -> None:
         """Report the examples that are decided now, and cancel the searches that a success has made needless."""
@@ -193,13 +234,37 @@ class PackedSearch(Generic[S]):
             case = self.cases[example]
             if case.decided(self.searches):
                 assert case.decision is not None
-                decisions.append(case.decision)
                 self.decided.add(example)
+                if self.mixed is not None and case.success is None:
+                    self.unfinished.append(example)
+                else:
+                    decisions.append(case.decision)
         for row, place in enumerate(self.places):
             if place is not None and place[0] in touched:
                 success = self.cases[place[0]].success
                 if success is not None and place[1] > success:
                     self.places[row] = None
+        self._tell(decisions)
+
+    def _finish(self) -> None:
+        """Take the last steps of the strongest search once more on the model itself, where cheaper passes failed."""
+        if not self.unfinished:
+            return
+        strongest = [case.strongest for case in map(self.cases.__getitem__, self.unfinished) if case.strongest]
+        states = [state for _, state in strongest]
+        state = type(states[0]).concat(states)
+        steps = min(FINISH, self.attack.budget)
+        state = replace(state, iteration=state.iteration - steps, success=torch.zeros_like(state.success))
+        for _ in range(steps):
+            state = self.attack.step(self.threat, self.subject.model, state)
+        decisions = []
+        for row, (example, end) in enumerate(zip(self.unfinished, self._shown(state), strict=True)):
+            found = (-1, math.nan) if end.found is None else end.found
+            decisions.append(Decision(example, *found, self.most, state.x_adv[row]))
+        self.unfinished = []
+        self._tell(decisions)
+
+    def _tell(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
             del self.cases[decision.example]
         if decisions:

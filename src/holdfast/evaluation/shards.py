@@ -61,10 +61,7 @@ class Shards:
         """Seconds of the slowest process, and the passes of all."""
         costs = [self.costs(rank) for rank in range(self.world)]
         passes = {
-            attack: Passes(
-                sum(cost.passes[attack].forward for cost in costs if attack in cost.passes),
-                sum(cost.passes[attack].backward for cost in costs if attack in cost.passes),
-            )
+            attack: sum((cost.passes[attack] for cost in costs if attack in cost.passes), Passes(0, 0))
             for attack in self.attacks
             if any(attack in cost.passes for cost in costs)
         }

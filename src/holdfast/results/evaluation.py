@@ -1,9 +1,9 @@
 """Evaluation: one model, measured under one threat model by one protocol, with all it takes to repeat it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,33 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Passes:
-    """Cost of an attack: example-passes forward and backward (one example through the model once is one)."""
+    """Cost of an attack: example-passes forward and backward (one example through the model once is one).
+
+    calls: how often the model was asked, each time with a batch. seconds: in all. model_seconds: of these within the
+    passes; the rest is the attack's own work. Summed over processes. All three are 0 where nobody measured them.
+    """
 
     forward: int
     backward: int
+    calls: int = 0
+    seconds: float = 0.0
+    model_seconds: float = 0.0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(*(getattr(self, column.name) + getattr(other, column.name) for column in fields(self)))
+
+    def __sub__(self, other: "Passes") -> "Passes":
+        return Passes(*(getattr(self, column.name) - getattr(other, column.name) for column in fields(self)))
+
+    @property
+    def rows_per_call(self) -> float:
+        """Examples in a batch, on average; nan where calls were not counted."""
+        return self.forward / self.calls if self.calls else nan
+
+    @property
+    def model_share(self) -> float:
+        """Share of the time that was spent within passes; nan where time was not measured."""
+        return self.model_seconds / self.seconds if self.seconds else nan
 
 
 class Severity(StrEnum):
@@ -171,6 +194,7 @@ class Evaluation:
     run: the run folder of the model, None for a model from elsewhere. attacks: name -> exact parameters, in the
     order of the verdicts. checks: what the findings looked for, in words, so that "no finding" has a meaning.
     versions: holdfast, torch, numpy, python, device, commit. command: what to type to repeat it. seconds: spent.
+    precision: how the searches' passes were computed ("float32": by the model itself); verdicts always are the model's.
 
     Raises InvalidInput when the parts do not belong together.
     """
@@ -191,6 +215,7 @@ class Evaluation:
     passes: Mapping[str, Passes] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("curves", "findings", "checks"):

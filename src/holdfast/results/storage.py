@@ -52,6 +52,7 @@ def load(folder: Path) -> Evaluation:
             findings=tuple(Finding(**finding) for finding in record["findings"]),
             gallery=_unpack_gallery(parts["gallery.npz"]) if "gallery.npz" in parts else None,
             passes={name: Passes(**passes) for name, passes in record["passes"].items()},
+            precision=record.get("precision", "float32"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder / 'evaluation.json'} lacks or misstates a field: {error}") from error
@@ -89,6 +90,7 @@ def _record(evaluation: Evaluation) -> dict[str, Any]:
         "curves": [asdict(curve) for curve in evaluation.curves],
         "findings": [asdict(finding) for finding in evaluation.findings],
         "passes": {name: asdict(passes) for name, passes in evaluation.passes.items()},
+        "precision": evaluation.precision,
     }
 
 
