@@ -1,12 +1,14 @@
 """Modes: what an inner search may see of BatchNorm and dropout, and that nothing of it stays behind."""
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from holdfast import modes
+from holdfast.typing import Classifier
 
 
 def state_of(model: nn.Module) -> tuple[list[bool], list[Tensor]]:
@@ -100,7 +102,10 @@ def test_a_replacement_is_asked_in_searches_of_its_model_alone(bn_cnn: nn.Module
     def zeros(x: Tensor) -> Tensor:
         return torch.zeros(len(x), 5)
 
-    with modes.replacing(lambda model, batch_statistics: zeros if model is mixed and batch_statistics else None):
+    def replacement(model: nn.Module, batch_statistics: bool) -> AbstractContextManager[Classifier | None]:
+        return nullcontext(zeros if model is mixed and batch_statistics else None)
+
+    with modes.replacing(replacement):
         with modes.searching(mixed, True) as asked:
             assert asked is zeros
             assert not mixed.training

@@ -1,7 +1,7 @@
 """The only place that touches train and eval flags, and that lends a model other tensors."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 from torch import Tensor, nn
@@ -9,8 +9,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from holdfast.typing import Classifier
 
-# Who answers inner searches of a model in its place, if anybody: (model, whether by batch statistics) -> classifier.
-Replacement = Callable[[nn.Module, bool], Classifier | None]
+# Stands around inner searches, given the model and whether they go by batch statistics, and yields who answers in the
+# model's place, if anybody.
+Replacement = Callable[[nn.Module, bool], AbstractContextManager[Classifier | None]]
 _replacement: ContextVar[Replacement | None] = ContextVar("replacement", default=None)
 
 
@@ -57,10 +58,9 @@ def searching(model: nn.Module, batch_statistics: bool) -> Iterator[Classifier]:
         Whom to ask in the search: the model, or what gives the same logits by cheaper passes (see `replacing`).
         Gradients are meant for its input; those of the parameters it may lack.
     """
-    replacement = _replacement.get()
-    asked = replacement(model, batch_statistics) if replacement else None
+    replacement = _replacement.get() or _nobody
     normalising = [layer for layer in _norms(model) if _moves(layer)] if batch_statistics else []
-    with inference(model):
+    with replacement(model, batch_statistics) as asked, inference(model):
         try:
             for layer in normalising:
                 # With track_running_stats off, a layer in train mode neither reads nor moves its buffers.
@@ -91,6 +91,10 @@ def measuring(model: nn.Module) -> Iterator[list[Tensor]]:
         finally:
             for layer, momentum in measured:
                 layer.momentum = momentum
+
+
+def _nobody(model: nn.Module, batch_statistics: bool) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @contextmanager

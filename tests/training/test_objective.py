@@ -16,6 +16,7 @@ from holdfast.speed import PLAIN
 from holdfast.threat import Linf, ThreatModel
 from holdfast.training.learner import Learner
 from holdfast.training.objective import Objective, parts
+from holdfast.training.stages import Stages
 
 Make = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -48,7 +49,7 @@ class Drawing(Method):
 
 def drawn(recipe: Recipe, epoch: int = 0, step: int = 0, rank: int = 0, number: int = 0) -> dict[str, float]:
     learner = Learner(recipe, Task(10, 6, 6, (1, 8, 8)), 10, Processes(0, 1, CPU))
-    objective = Objective(recipe, PLAIN, learner.model, learner.objective.state, CPU, rank)
+    objective = Objective(recipe, PLAIN, learner.model, learner.objective.state, CPU, rank, Stages(CPU))
     x, y, index = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6), torch.arange(6)
     part = list(parts(x, y, index, 2))[number]
     found = objective(part, Linf(0.1), Progress(0.0, epoch, step, 10)).parts

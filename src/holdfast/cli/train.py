@@ -62,6 +62,7 @@ def add(commands: Any) -> None:
     where.add_argument("--out", type=Path, metavar="RUN", help="new folder (default: runs/DATA-METHOD-sSEED)")
     where.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: an accelerator if there is one)")
     where.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's files")
+    where.add_argument("--profile", action="store_true", help="write a trace of some steps (trace.json)")
     parser.set_defaults(run=run)
 
 
@@ -137,6 +138,7 @@ def _train(recipe: "Recipe", out: Path, options: argparse.Namespace) -> int:
             device=device(options.device),
             resume=options.resume is not None,
             tensorboard=options.tensorboard,
+            profile=options.profile,
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"go on with: holdfast train --resume {out}") from None

@@ -71,7 +71,7 @@ class StandIn:
 
 
 class StandIns:
-    """Stand-ins of a model for `modes.replacing`, each made when it is first asked for, and fresh for every search.
+    """Stand-ins of a model for its searches, each made when it is first asked for, and fresh for every search.
 
     Args:
         model: to stand in for. One that cannot be copied, and one with plain passes, answers itself.

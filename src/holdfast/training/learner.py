@@ -14,6 +14,7 @@ from holdfast.training.generator import seeded
 from holdfast.training.memory import Memory
 from holdfast.training.objective import Objective
 from holdfast.training.settle import settle
+from holdfast.training.stages import Stages
 from holdfast.typing import Images
 
 _STREAM = 0x696E6974  # keeps a method's initial state apart from everything else that the seed decides
@@ -27,6 +28,7 @@ class Learner:
         objective: model and method; its forward pass is a step's loss, joined over the processes.
         optimizer: of the parameters of the model and of the method's state.
         trial: how the passes are computed, and why.
+        stages: where the time of the steps goes.
 
     Args:
         recipe: what to train.
@@ -47,7 +49,8 @@ class Learner:
         with seeded(device, recipe.seed, _STREAM):
             state = recipe.method.init(self.model, task)
         self._state = None if state is None else state.to(device)
-        bare = Objective(recipe, self.trial.passes, self.model, self._state, device, processes.rank)
+        self.stages = Stages(device)
+        bare = Objective(recipe, self.trial.passes, self.model, self._state, device, processes.rank, self.stages)
         self._memory = Memory(self._state, processes)
         self.optimizer = recipe.optimizer.build(bare)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]

@@ -1,7 +1,8 @@
 """A training's log: metrics.jsonl, one event a line, and TensorBoard where it is asked for.
 
 Events: {"event": "step", ...} every few steps and {"event": "epoch", ...}, both with "epoch", "step" (optimizer steps
-done), "loss", the method's own parts, "lr", "eps" and "seconds"; "collapse" and "end" when they happen.
+done), "loss", the method's own parts, "lr", "eps" and "seconds"; those of epochs also with the seconds
+of each stage of their steps ("search_seconds" and so on); "collapse" and "end" when they happen.
 """
 
 import json

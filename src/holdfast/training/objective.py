@@ -1,6 +1,7 @@
 """Model and method as one module whose forward pass is a step's loss."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,8 @@ from holdfast.recipe import Recipe
 from holdfast.speed import Passes, StandIns, autocast, laid_out
 from holdfast.threat import ThreatModel
 from holdfast.training.generator import draws, seeded
+from holdfast.training.stages import Stages
+from holdfast.typing import Classifier
 
 _STREAM = 0x73746570  # keeps the steps' noise apart from everything else that the seed decides
 
@@ -60,6 +63,7 @@ class Objective(nn.Module):
         state: nn.Module | None,
         device: torch.device,
         rank: int,
+        stages: Stages,
     ) -> None:
         super().__init__()
         self.model = model
@@ -67,6 +71,7 @@ class Objective(nn.Module):
         self._recipe = recipe
         self._passes = passes
         self._stand_ins = StandIns(model, passes)
+        self._stages = stages
         self._device = device
         self._rank = rank
         self._draws = draws(model, recipe.method)
@@ -83,11 +88,17 @@ class Objective(nn.Module):
         with seeded(self._device, self._recipe.seed, _STREAM, progress.step, self._rank, part.number):
             return self._loss(part, threat, progress)
 
+    @contextmanager
+    def _searching(self, model: nn.Module, batch_statistics: bool) -> Iterator[Classifier | None]:
+        self._stages.begin("search")
+        yield self._stand_ins(model, batch_statistics)
+        self._stages.begin("loss")
+
     def _loss(self, part: Part, threat: ThreatModel, progress: Progress) -> Loss:
         recipe, batch = self._recipe, part.batch
         noise = Noise.of(recipe.seed, batch.index, progress.epoch, _STREAM)
         batch = replace(batch, x=laid_out(batch.x, self._passes))
-        with autocast(self._passes, self._device), modes.replacing(self._stand_ins):
+        with autocast(self._passes, self._device), modes.replacing(self._searching):
             loss = recipe.method.loss(self.model, batch, threat, self.state, progress, noise)
         logged = {
             "loss": loss.value.detach(),

@@ -5,6 +5,7 @@ source/           copies of the user's own Python files
 metrics.jsonl     the log
 best/, last/      model.safetensors and record.json: the epoch of the best held-out accuracy, and the last good one;
                   of the averaged weights where there are some
+trace.json        a trace of some steps, where it was asked for
 checkpoints/      what a killed run goes on from
 """
 
@@ -24,7 +25,7 @@ from holdfast.training import record, weights
 from holdfast.training.log import read_events
 
 Which = Literal["best", "last"]
-METRICS, CHECKPOINTS, TENSORBOARD = "metrics.jsonl", "checkpoints", "tensorboard"
+METRICS, CHECKPOINTS, TENSORBOARD, TRACE = "metrics.jsonl", "checkpoints", "tensorboard", "trace.json"
 PARTS = (record.NAME, METRICS, "best", "last", CHECKPOINTS)
 
 

@@ -21,6 +21,7 @@ def train(
     resume: bool = False,
     checkpoint_seconds: float = 60.0,
     tensorboard: bool = False,
+    profile: bool = False,
     progress: bool = True,
 ) -> Run:
     """Train what a recipe says, into a folder.
@@ -36,6 +37,8 @@ def train(
             is returned as it is.
         checkpoint_seconds: time between checkpoints within an epoch; there is one after each epoch in any case.
         tensorboard: write TensorBoard's files too (extra `tensorboard`).
+        profile: write a trace of a few of the first steps, trace.json, for chrome://tracing or ui.perfetto.dev; the
+            log has each stage's seconds in any case.
         progress: tell a person on stderr how it goes.
 
     Returns:
@@ -52,9 +55,10 @@ def train(
     with repeatable():
         trainer = Trainer(recipe, group, folder, checkpoint_seconds, progress)
         try:
-            trainer.begin(resume, tensorboard)
+            trainer.begin(resume, tensorboard, profile)
             trainer.fit()
         finally:
+            trainer.stages.close()
             trainer.journal.close()
     # The first process writes on when the others are done already.
     group.wait()

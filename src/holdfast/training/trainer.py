@@ -12,7 +12,7 @@ from holdfast.methods import Progress, Task
 from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.threat import ThreatModel
-from holdfast.training import record, weights
+from holdfast.training import record, stages, weights
 from holdfast.training.checkpoint import Checkpoint, Checkpoints
 from holdfast.training.journal import Journal
 from holdfast.training.keeper import Keeper
@@ -20,7 +20,7 @@ from holdfast.training.learner import Learner
 from holdfast.training.meter import Meter, Row
 from holdfast.training.objective import parts
 from holdfast.training.replays import Replays
-from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD
+from holdfast.training.run import CHECKPOINTS, METRICS, TENSORBOARD, TRACE
 from holdfast.training.settle import told
 from holdfast.training.validation import Validation
 from holdfast.training.watch import Watch
@@ -56,7 +56,7 @@ class Trainer:
         batch = min(recipe.batch_size, len(training))
         task = Task(len(training.classes), len(training), batch, training.shape)
         self.learner = Learner(recipe, task, self.steps, processes, record.settled(folder))
-        self.objective = self.learner.objective
+        self.objective, self.stages = self.learner.objective, self.learner.stages
         held_out_images = held_out.load() if isinstance(held_out, FileSet) else held_out
         self.validation = Validation(recipe, held_out_images, processes, self.learner.trial.passes)
         self.watch = Watch()
@@ -73,24 +73,34 @@ class Trainer:
         while self.step < self.steps:
             epoch, start = divmod(self.step, self.per_epoch)
             self.journal.begin_epoch(epoch, start)
+            self.stages.begin("data")
             # The last epoch may be a part of one.
             for x, y, index in islice(self.loader.batches(epoch, start), self.steps - self.step):
                 self.take_step(epoch, x, y, index)
             if self.after_epoch(epoch):
                 return
         self.journal.end("finished", self.step)
+        if self.stages.total:
+            self.journal.display.say(stages.told(self.stages.total))
 
     def take_step(self, epoch: int, x: Images, y: Labels, index: Tensor) -> None:
         """One optimizer step on a batch of the loader."""
+        self.stages.begin("optimizer")
         threat, progress = self.prepare_step(epoch)
         for part in parts(x, y, index, self.recipe.accumulate, self.processes.rank, self.processes.world):
             with self.processes.gathering(self.objective, part.last):
+                self.stages.begin("loss")
                 loss = self.objective(part, threat, progress)  # the inner search is in here
+                self.stages.begin("backward")
                 loss.value.backward()
             self.meter.add(self.step, part.share, loss.parts)
         self.step += 1
+        self.stages.begin("optimizer")
         self.learner.update(self.step)
+        self.stages.begin("logging")
         self.after_step(epoch)
+        self.stages.step()
+        self.stages.begin("data")
 
     def prepare_step(self, epoch: int) -> tuple[ThreatModel, Progress]:
         """Set the learning rate, clear the gradients; the threat model and the progress of the step.
@@ -119,6 +129,7 @@ class Trainer:
     def read_losses(self, epoch: int) -> None:
         """Log the steps since the last time; stop if one of them has no finite loss."""
         rows = self.meter.read()
+        self.stages.read()
         for step, row in rows.items():
             if not abs(row["loss"]) < float("inf"):
                 self.stop_diverged(f"the loss of step {step + 1} (epoch {epoch + 1}) is {row['loss']}")
@@ -127,11 +138,12 @@ class Trainer:
 
     def after_epoch(self, epoch: int) -> bool:
         """Validate, log, watch and save; True if the training shall end here."""
+        self.stages.begin("validation")
         self.read_losses(epoch)
         self.check_weights()
         self.processes.share_buffers(self.learner.model)
         self.learner.end_epoch(self.step, lambda: (x for x, _, _ in self.loader.batches(epoch)))
-        values = {**self.meter.epoch(), **self.setting, **self.validate()}
+        values = {**self.meter.epoch(), **self.stages.epoch(), **self.setting, **self.validate()}
         self.journal.epoch(epoch, self.step, values)
         if self.collapsed(epoch, values) and self.recipe.on_collapse == "stop":
             self.keeper.write_weights()
@@ -194,7 +206,7 @@ class Trainer:
             f"{self.recipe.optimizer.lr:g}) or with a warm-up (schedule, eps_warmup)"
         )
 
-    def begin(self, resume: bool, tensorboard: bool) -> None:
+    def begin(self, resume: bool, tensorboard: bool, profile: bool = False) -> None:
         """Write the record of a new run, or go on from the newest whole checkpoint."""
         if resume and (self.folder / record.NAME).exists():
             record.check_same(self.folder, record.read(self.folder), self.record)
@@ -208,6 +220,8 @@ class Trainer:
         self.journal.open(self.folder / METRICS, self.step, self.folder / TENSORBOARD if tensorboard else None)
         self.journal.display.say(self.first_line())
         self.journal.display.say(told(self.learner.trial))
+        if profile and self.processes.first:
+            self.stages.trace(self.folder / TRACE)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Be the run of a checkpoint."""
