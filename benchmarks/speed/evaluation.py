@@ -42,7 +42,7 @@ def autoattack(
     standard = protocol("autoattack", subject.threat)
     suite = Protocol("part", "1", tuple(attack for attack in standard.attacks if attack.name in names))
     entered = [Contestant(OURS, lambda: ours(model, split, subject, suite, n))]
-    for name, make in peers.suites():
+    for name, make in peers.suites(all_of_them=rounds > 1 or subject.data == "mnist"):
         entered.append(Contestant(name, _robust(make(names, PEER_BATCH), model, x, y, subject.threat.eps)))
     return record(entered, rounds, device, n, warmup=0 if rounds == 1 else 1)
 
