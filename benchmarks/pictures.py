@@ -13,7 +13,7 @@ _STYLE = """
 svg { background: #ffffff; font-family: sans-serif; }
 text { font-size: 12px; fill: #333333; } .title { font-size: 14px; font-weight: bold; }
 .base { stroke: #888888; } .grid { stroke: #dddddd; } .line { fill: none; stroke-width: 2; }
-.band { opacity: 0.15; stroke: none; }
+.band { opacity: 0.15; stroke: none; } .whisker { stroke: #777777; }
 """ + "".join(
     f".paint{i} {{ fill: {colour}; }} .line.paint{i} {{ fill: none; stroke: {colour}; }}\n"
     for i, colour in enumerate(PAINTS)
