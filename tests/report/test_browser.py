@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast import report
-from holdfast.results import Evaluation
+from holdfast.results import Comparison, Evaluation
 
 FLAGS = (
     "--headless",
@@ -50,9 +50,10 @@ def pages(
     make_evaluation: Any,
     make_history: Any,
     make_diagnostics: Any,
+    comparison: Comparison,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
-    """Addresses of two pages: three models with their training, and one model of tables with many classes."""
+    """Addresses of pages: three models with their training, one model of tables with many classes, a comparison."""
     folder: Path = tmp_path_factory.mktemp("pages")
     histories = {e.run: make_history(seed=e.seed) for e in three_models if e.run}
     table = make_evaluation(
@@ -61,6 +62,7 @@ def pages(
     diagnostics = {e.run: make_diagnostics(e.model, e.seed) for e in three_models if e.run}
     report.write(three_models, histories, folder / "three.html", diagnostics=diagnostics)
     report.write([table], {}, folder / "table.html")
+    report.write_comparison(comparison, folder / "comparison.html")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
 
@@ -87,7 +89,7 @@ def focus(browser: Any, css: str) -> None:
     raise AssertionError(f"{css} cannot be reached by keyboard")
 
 
-@pytest.mark.parametrize("name", ["three", "table"])
+@pytest.mark.parametrize("name", ["three", "table", "comparison"])
 def test_the_page_is_quiet_and_asks_for_nothing(browser: Any, pages: dict[str, str], name: str) -> None:
     browser.get(pages[name])
     assert browser.get_log("browser") == []
@@ -97,7 +99,7 @@ def test_the_page_is_quiet_and_asks_for_nothing(browser: Any, pages: dict[str, s
     assert browser.execute_script(broken) == 0
 
 
-@pytest.mark.parametrize("name", ["three", "table"])
+@pytest.mark.parametrize("name", ["three", "table", "comparison"])
 @pytest.mark.parametrize("width", [320, 768, 1280])
 def test_the_page_never_scrolls_sideways(browser: Any, pages: dict[str, str], name: str, width: int) -> None:
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}

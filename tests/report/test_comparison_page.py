@@ -9,38 +9,9 @@ import pytest
 
 from holdfast.errors import InvalidInput
 from holdfast.report import render_comparison, write_comparison
-from holdfast.results import Cell, Comparison, Entrant, Evaluation, Finding, History
+from holdfast.results import Cell, Comparison, Evaluation
 
 Factory = Callable[..., Evaluation]
-
-
-@pytest.fixture
-def comparison(make_evaluation: Factory, make_history: Callable[..., History], alarm: Finding) -> Comparison:
-    """Two methods with two seeds, one with one, and one that is not done."""
-
-    def entrant(label: str, robust: float, seeds: int, clean: float = 0.83) -> Entrant:
-        log = make_history(epochs=6)
-        times = {name: log["seconds"] * share for name, share in (("cpu_seconds", 0.5), ("training_seconds", 0.9))}
-        log = History(log.epoch, {**log.columns, **times})
-        cells = tuple(
-            Cell(
-                seed,
-                "finished",
-                f"cmp/runs/{label}-s{seed}",
-                make_evaluation(
-                    label, robust=robust + 0.01 * seed, clean=clean, seed=seed, n=300, gallery=0,
-                    findings=(alarm,) if label == "weak" else (),
-                ),
-                log,
-            )
-            for seed in range(seeds)
-        )  # fmt: skip
-        waiting = (Cell(2, "unfinished", f"cmp/runs/{label}-s2"),)
-        return Entrant(label, (("method.beta", "6"),), "a paper", 1.0, (), 4.0, 3.7, 2.5, cells or waiting)
-
-    entrants = entrant("strong", 0.5, 2), entrant("weak", 0.3, 2), entrant("single", 0.49, 1), entrant("late", 0.4, 0)
-    shared = (("optimizer", "SGD"), ("optimizer.lr", "0.1"))
-    return Comparison("figures", "5 min", "cpu", shared, "autoattack@1", entrants, natural_seconds=0.0123)
 
 
 def data(page: str, quantity: str) -> list[dict[str, str]]:
