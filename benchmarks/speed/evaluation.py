@@ -14,24 +14,48 @@ from benchmarks import peers
 from holdfast.attacks import PGD
 from holdfast.data import ImageSet
 from holdfast.evaluation import Protocol, evaluate, protocol
+from holdfast.results import Evaluation
 
-OURS, FLOOR = "holdfast", "bare passes"
+OURS, PLAIN, FLOOR = "holdfast", "holdfast, float32", "bare passes"
 SHARE = 0.1  # of eps, PGD's step size
 WHOLE = ("apgd-ce", "apgd-t", "fab-t", "square")
 PEER_BATCH = 250
 
 
-def ours(model: nn.Module, split: ImageSet, subject: Subject, suite: Protocol, n: int) -> list[bool]:
-    """Holdfast's verdicts, as `holdfast evaluate` makes them, without curves and pictures."""
-    found = evaluate(model, split, subject.threat, suite, n=n, with_curves=False, gallery=0, progress=False)
-    return found.verdicts.robust.tolist()
+def ours(
+    model: nn.Module, split: ImageSet, subject: Subject, suite: Protocol, n: int, precision: str = "auto"
+) -> Evaluation:
+    """Holdfast's evaluation, as `holdfast evaluate` makes it, without curves and pictures."""
+    return evaluate(
+        model,
+        split,
+        subject.threat,
+        suite,
+        n=n,
+        precision=precision,
+        with_curves=False,
+        gallery=0,
+        progress=False,
+    )
 
 
 def record(entered: list[Contestant], rounds: int, device: str, n: int, warmup: int) -> Record:
     """Times, and what stood under each contestant."""
     times, done = contest(entered, rounds, device, warmup)
-    verdicts = {name: robust for name, robust in done.items() if robust is not None}
-    return {"examples": n, "clock": clock(device), "rounds": rounds, "times": times, "robust": verdicts}
+    evaluations = {name: found for name, found in done.items() if isinstance(found, Evaluation)}
+    verdicts = {name: found for name, found in done.items() if isinstance(found, list)}
+    verdicts |= {name: found.verdicts.robust.tolist() for name, found in evaluations.items()}
+    passes = {name: found.precision for name, found in evaluations.items()}
+    return {"examples": n, "clock": clock(device), "times": times, "robust": verdicts, "passes": passes}
+
+
+def both_of_ours(model: nn.Module, split: ImageSet, subject: Subject, suite: Protocol, n: int) -> list[Contestant]:
+    """As it comes, and with every pass the model's own in float32."""
+    precisions = {OURS: "auto", PLAIN: "float32"}
+    return [
+        Contestant(name, lambda precision=precision: ours(model, split, subject, suite, n, precision))
+        for name, precision in precisions.items()
+    ]
 
 
 def autoattack(
@@ -41,8 +65,8 @@ def autoattack(
     x, y = _batch(split, n, device)
     standard = protocol("autoattack", subject.threat)
     suite = Protocol("part", "1", tuple(attack for attack in standard.attacks if attack.name in names))
-    entered = [Contestant(OURS, lambda: ours(model, split, subject, suite, n))]
-    for name, make in peers.suites(all_of_them=rounds > 1 or subject.data == "mnist"):
+    entered = both_of_ours(model, split, subject, suite, n)
+    for name, make in peers.suites(all_of_them=rounds > 1):
         entered.append(Contestant(name, _robust(make(names, PEER_BATCH), model, x, y, subject.threat.eps)))
     return record(entered, rounds, device, n, warmup=0 if rounds == 1 else 1)
 
@@ -58,7 +82,7 @@ def pgd(subject: Subject, model: nn.Module, split: ImageSet, n: int, rounds: int
             point = x.detach().requires_grad_()
             torch.autograd.grad(functional.cross_entropy(model(point), y), point)
 
-    entered = [Contestant(FLOOR, bare), Contestant(OURS, lambda: ours(model, split, subject, suite, n))]
+    entered = [Contestant(FLOOR, bare), *both_of_ours(model, split, subject, suite, n)]
     for name, make in peers.pgds():
         entered.append(Contestant(name, _robust(make(steps, SHARE), model, x, y, subject.threat.eps)))
     return record(entered, rounds, device, n, warmup=1)
@@ -79,7 +103,7 @@ def measure(device: str, short: bool, folder: Path) -> Record:
         small = subject.data == "mnist"
         model = victim(subject, folder, device, short)
         split = images(subject.data, 1000).load("test")
-        part, n = (256, 100 if short else 200) if small else (64, 16 if short else 50)
+        part, n = (256, 100 if short else 200) if small else (64, 16 if short else 80)
         found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 64, 3 if short else 5, device)
         parts = {"apgd-ce": (("apgd-ce",), part, 3), "autoattack": (WHOLE, n, 1)}
         for name, (attacks, count, rounds) in parts.items():
@@ -121,7 +145,7 @@ def _rows(title: str, one: Record) -> list[list[str]]:
             [
                 title,
                 str(one["examples"]),
-                name,
+                f"{name} ({one['passes'][name]})" if name in one["passes"] else name,
                 f"{np.median(times[one['clock']]):.2f}",
                 over.text() if over and name != OURS else "",
                 f"{100 * np.mean(verdicts):.1f} %" if verdicts else "",
