@@ -25,8 +25,8 @@ NOTES = {
         "Whole calls: ours as `holdfast evaluate` does them, clean pass, checks of the model and re-prediction of each "
         "candidate included, by the passes in brackets that a trial chose for the searches (verdicts are the float32 "
         "model's in any case). `bare passes` are as many input gradients of all images as PGD has steps; ours leaves "
-        "out what is broken already. torchattacks is given the 100 steps of the protocol by hand; its own AutoAttack has "
-        "10. `robust` is by the model's own prediction; AutoAttack rows are one run each.",
+        "out what is broken already. torchattacks is given the 100 steps of the protocol by hand; its own AutoAttack "
+        "has 10. `robust` is by the model's own prediction; AutoAttack rows are one run each.",
     ),
     "growth": (
         "Growth",
