@@ -64,9 +64,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--device", help="cpu, cuda, ... (default: an accelerator if there is one)")
     parser.add_argument(
         "--precision",
-        default="auto",
+        default="float32",
         metavar="NAME",
-        help="of the searches' passes: float32, bfloat16, or auto (default): what a short trial finds the fastest; "
+        help="of the searches' passes: float32 (default), bfloat16, or auto: what a short trial finds the fastest; "
         "verdicts are the model's own in any case",
     )
     parser.add_argument("--out", type=Path, help="folder of the verdicts (default: below the run, evaluations/...)")
@@ -147,6 +147,13 @@ def _summary(evaluation: "Evaluation") -> str:
         "",
         f"robust accuracy {percent(verdicts.robust_accuracy)} (right on the clean image and under every attack)",
     ]
+    if costs := [(name, cost) for name, cost in evaluation.passes.items() if cost.seconds]:
+        spent = [
+            (name, f"{cost.seconds:.1f}", percent(cost.model_share), f"{cost.rows_per_call:.0f}" if cost.calls else "-")
+            for name, cost in costs
+        ]
+        headers = ("attack", "seconds", "within the model", "rows a call")
+        lines += ["", f"searches asked {evaluation.precision} passes", "", table(spent, headers)]
     for finding in evaluation.findings:
         lines += ["", f"{finding.severity.upper()}: {finding.title}", f"  {finding.evidence}", f"  {finding.advice}"]
     return "\n".join(lines)

@@ -50,7 +50,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     device: torch.device | str | None = None,
-    precision: EvaluationPrecision = "auto",
+    precision: EvaluationPrecision = "float32",
     folder: Path | None = None,
     with_curves: bool = True,
     gallery: int = 60,
@@ -74,8 +74,9 @@ def evaluate(
         seed: of the attacks' random numbers.
         batch_size: rows in a batch; verdicts do not depend on it, speed and memory do.
         device: where to compute; the model's own device by default.
-        precision: of the searches' passes. "float32" asks the model itself. "bfloat16" asks cheaper passes of a copy,
-            "auto" too where a short trial finds them faster, the evaluation is long enough to matter and no check
+        precision: of the searches' passes. "float32", the default, asks the model itself; how well the others agree
+            with it, benchmarks/precision_autoattack.py measures. "bfloat16" asks cheaper passes of a copy, "auto" too
+            where a short trial finds them faster, the evaluation is long enough to matter and no check
             raises an alarm. Candidates are judged on the model itself in any case, see `evaluation.precision`.
         folder: where to keep log and result; without, nothing is written. Processes that torchrun started share the
             examples and meet there; each returns the whole result.
