@@ -16,9 +16,11 @@ from holdfast.models import WongCNN
 from holdfast.recipe import EMA, Adam, OneCycle, Recipe, codec
 from holdfast.threat import Linf
 from holdfast.training import train, trainer
+from holdfast.training.stages import STAGES
 
 KILLS = 4
 TIMES = {"seconds", "seconds_left", "training_seconds", "cpu_seconds", "validation_seconds", "examples_per_second"}
+TIMES |= {f"{stage}_seconds" for stage in STAGES}
 
 
 def log(folder: Path) -> list[dict[str, Any]]:

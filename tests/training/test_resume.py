@@ -23,10 +23,12 @@ from holdfast.recipe import EMA, SGD, SWA, Recipe
 from holdfast.threat import ThreatModel
 from holdfast.training import Run, trainer
 from holdfast.training import train as train_aloud
+from holdfast.training.stages import STAGES
 
 Make = Callable[..., Recipe]
 Kill = Callable[..., None]
 TIMES = {"seconds", "seconds_left", "training_seconds", "cpu_seconds", "validation_seconds", "examples_per_second"}
+TIMES |= {f"{stage}_seconds" for stage in STAGES}
 
 
 def train(recipe: Recipe, out: Path, device: str = "cpu", **options: Any) -> Run:
