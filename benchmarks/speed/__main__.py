@@ -43,7 +43,9 @@ def command(part: str, options: argparse.Namespace) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="all by default")
+    parser.add_argument(
+        "--parts", nargs="*", choices=PARTS, help="all by default; without a name the page is only written anew"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
     parser.add_argument("--short", action="store_true", help="fewer rounds, images and epochs")
@@ -57,13 +59,15 @@ def main() -> None:
     options.pages.mkdir(parents=True, exist_ok=True)
     place = options.pages / f"{name}.json"
     found: Record = json.loads(place.read_text()) if place.exists() else {}
-    for part in options.parts or [part for part in PARTS if kind == "cpu" or part not in CPU_ONLY]:
+    if options.parts is None:
+        options.parts = [part for part in PARTS if kind == "cpu" or part not in CPU_ONLY]
+    for part in options.parts:
         since = made(options.device, command(part, options))
         since["peers"] = peers.found()
         since["data"] = {data: data if present(data) else "scikit-learn's digits, enlarged" for data in SUBJECTS}
         found[part] = {"made": since, "found": PARTS[part](options.device, options.short, options.out)}
         place.write_text(json.dumps(found, indent=1) + "\n")
-        write(found, options.pages / f"{name}.md")
+    write(found, options.pages / f"{name}.md")
 
 
 if __name__ == "__main__":

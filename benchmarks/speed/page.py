@@ -45,6 +45,10 @@ NOTES = {
         "work are the same. Seconds that pass, so other load on the machine counts.",
     ),
 }
+NOT_MEASURED = (
+    "Nothing here was measured on a GPU. `python -m benchmarks.speed --device cuda` takes the same tables there, with "
+    "the ResNet at width 64, and writes speed_gpu.md; so far it has run on a CPU only."
+)
 TABLES: Mapping[str, Callable[[Record], list[str]]] = {
     "training": training.report,
     "evaluation": evaluation.report,
@@ -72,6 +76,8 @@ def write(found: Record, path: Path) -> None:
             growth.draw(record["found"], picture)
             lines += ["", f"![growth]({picture.name})"]
         lines += ["", _told(record["made"]), ""]
+    if path.stem.startswith("speed_cpu"):
+        lines += ["## Not measured", "", NOT_MEASURED]
     path.write_text("\n".join(line for line in _squeezed(lines)) + "\n")
 
 
