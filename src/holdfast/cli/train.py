@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
     )
     common.add_argument("--batch-size", help="images in one optimizer step, over all processes")
     common.add_argument("--seed", help="of weights, order, augmentation and attacks")
-    common.add_argument("--precision", help="float32, or bfloat16 for the passes")
+    common.add_argument("--precision", help="of the passes: auto (the fastest by a trial), float32 or bfloat16")
     common.add_argument("--on-collapse", help="on catastrophic overfitting: stop, or continue")
     common.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any other field, e.g. method.beta=3; repeat"
