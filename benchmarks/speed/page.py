@@ -36,7 +36,7 @@ NOTES = {
     "memory": (
         "Memory",
         "Peak resident memory of a process (on a GPU: of its tensors), torch and libraries included; `idle` has loaded "
-        "the data and does nothing.",
+        "the data and does nothing; `evaluate` is PGD-20 and 50 queries of Square, in batches of 256.",
     ),
     "start-up": ("Start-up", "Seconds that pass, loading and decoding the data set included."),
     "processes": (

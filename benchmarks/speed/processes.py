@@ -111,8 +111,7 @@ def scaling(device: str, short: bool, folder: Path) -> Record:
     rounds = 2
     for data in EXAMPLES:
         for work in ("train pgd_at", "evaluate"):
-            count = EXAMPLES[data][0] // (4 if work == "evaluate" else 1)
-            arguments = _arguments(work, data, count, device, short, folder)
+            arguments = _arguments(work, data, EXAMPLES[data][0], device, short, folder)
             rates: dict[str, list[float]] = {"1": [], "2": []}
             for _ in range(rounds):
                 for processes in (1, 2):

@@ -12,8 +12,9 @@ import torch
 from benchmarks.speed.subjects import SUBJECTS, Subject, images, present, suit, victim
 from benchmarks.speed.training import trainer_steps
 
+from holdfast.attacks import PGD, Square
 from holdfast.data import source
-from holdfast.evaluation import evaluate, protocol
+from holdfast.evaluation import Protocol, evaluate
 from holdfast.processes import processes
 from holdfast.recipe import Recipe
 
@@ -54,10 +55,10 @@ def train(subject: Subject, options: argparse.Namespace) -> float:
 
 
 def measure(subject: Subject, options: argparse.Namespace) -> float:
-    """The quick protocol on a victim and n examples; examples a second."""
+    """A search with gradients and one without on a victim and n examples; examples a second."""
     split = images(subject.data, options.n).load("test")
     model = victim(subject, options.victims, options.device, options.short)
-    suite = protocol("quick", subject.threat)
+    suite = Protocol("both", "1", (PGD(steps=20, step_size=0.1, early_stop=True), Square(queries=50)))
     since = time.perf_counter()
     evaluate(
         model,
