@@ -67,6 +67,8 @@ def test_it_grows_by_methods_and_seeds_and_trains_nothing_twice(ask: Any, tmp_pa
         ({"n": 41}, r"n: 40 -> 41"),
         ({"trials": 2}, r"trials: 0 -> 2"),
         ({"attacks": "pgd"}, r"attacks.protocol: brief@1 -> pgd@1"),
+        ({"search_precision": "bfloat16"}, r"attacks.precision: auto -> bfloat16"),
+        ({"search_precision": "half"}, r"precision 'half'"),
         ({"contenders": {"natural": FGSMRSAT()}}, r"natural stands for another method here"),
         ({"contenders": [Contender("natural", Natural(), share=2.0)]}, r"share: 1.0 -> 2.0"),
     ],

@@ -49,6 +49,9 @@ def add(commands: Any) -> None:
     measured = parser.add_argument_group("the evaluation")
     measured.add_argument("--attacks", default="quick", metavar="PROTOCOL", help="as for `holdfast evaluate`")
     measured.add_argument("--n", "-n", type=int, help="the first N test images (default: all)")
+    measured.add_argument(
+        "--search-precision", default="auto", help="of the attacks; --precision of `holdfast evaluate`"
+    )
     common = parser.add_argument_group("the recipe that all share")
     common.add_argument(
         "--base", default="atlas", metavar="METHOD", help="whose recipe, or PATH.py:NAME (default: atlas)"
@@ -97,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
             n=options.n,
             trials=options.tune,
             trial_share=options.tune_share,
+            search_precision=options.search_precision,
             device=device(options.device),
         )
     except KeyboardInterrupt:

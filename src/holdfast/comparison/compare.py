@@ -18,6 +18,7 @@ from holdfast.comparison.tuning import chosen, tune, tuning_folder
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import Protocol, protocol
+from holdfast.evaluation.precision import EvaluationPrecision
 from holdfast.methods import Method
 from holdfast.recipe import Recipe
 from holdfast.results import Comparison
@@ -37,6 +38,7 @@ def compare(
     n: int | None = None,
     trials: int = 0,
     trial_share: float = 1.0,
+    search_precision: EvaluationPrecision = "auto",
     device: str | None = None,
     progress: bool = True,
 ) -> Comparison:
@@ -57,6 +59,7 @@ def compare(
         n: examples of the test split, all by default.
         trials: of a search for each method's own hyper-parameters on held-out images; 0 for none.
         trial_share: of the budget that a trial has.
+        search_precision: of the attacks' passes, see `evaluate`.
         device: None for an accelerator where there is one.
         progress: tell a person on stderr how it goes.
 
@@ -77,7 +80,7 @@ def compare(
     made = contenders if not isinstance(contenders, Mapping) else [Contender(k, m) for k, m in contenders.items()]
     length = Budget.parse(budget) if isinstance(budget, str) else budget
     judged = protocol(attacks, base.threat) if isinstance(attacks, str) else attacks
-    terms = Terms(base, length, judged, n, trials, trial_share, torch.device(place).type)
+    terms = Terms(base, length, judged, n, trials, trial_share, torch.device(place).type, search_precision)
     with held(folder, wait=True):
         plan = resume(folder, terms).grown(made, seeds, place)
         plan.save(folder)

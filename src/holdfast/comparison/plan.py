@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.comparison.contender import Contender, check_labels
 from holdfast.errors import CheckpointError, InvalidInput
 from holdfast.evaluation import Protocol
+from holdfast.evaluation.precision import EvaluationPrecision, check
 from holdfast.files import write_atomically
 from holdfast.methods import PGDAT
 from holdfast.recipe import Recipe, codec
@@ -34,6 +35,7 @@ class Terms:
         trials: of the search for hyper-parameters, for each method.
         trial_share: of the budget that a trial has.
         device: "cpu" or "cuda".
+        search_precision: of the attacks' passes, see `evaluate`.
     """
 
     base: Recipe
@@ -43,14 +45,21 @@ class Terms:
     trials: int
     trial_share: float
     device: str
+    search_precision: EvaluationPrecision = "auto"
 
     def written(self) -> Json:
-        """As plain data."""
+        """As plain data.
+
+        Raises:
+            InvalidInput: no such precision.
+        """
+        check(self.search_precision)
         base = codec.encode(self.base)
         for name in ("method", "epochs", "seed", "sources"):
             del base[name]
         attacks = {"protocol": str(self.attacks), "parameters": [repr(attack) for attack in self.attacks.attacks]}
         limits = {"n": self.n, "trials": self.trials, "trial_share": self.trial_share, "device": self.device}
+        attacks["precision"] = self.search_precision
         return {"recipe": base, "budget": asdict(self.budget), "attacks": attacks, **limits}
 
 

@@ -75,6 +75,7 @@ def evaluate_run(run: Path, terms: Terms, images: ImageSet, label: str, device: 
         device=device,
         folder=place,
         gallery=0,
+        precision=terms.search_precision,
         recorded_clean=opened.best["clean_accuracy"],
         progress=progress,
     )

@@ -39,6 +39,9 @@ def render_comparison(comparison: Comparison) -> str:
         "courses": _courses(comparison, paints),
         "findings": _findings(comparison),
         "level": LEVEL,
+        "searches": sorted(
+            {e.versions.get("precision", "") for x in comparison.entrants for e in x.evaluations} - {""}
+        ),
         "endings": endings,
         "spent": lambda entrant: entrant.seconds(comparison.clock),
         "evaluation": next((e for entrant in comparison.entrants for e in entrant.evaluations), None),
