@@ -104,8 +104,8 @@ def measure(device: str, short: bool, folder: Path) -> Record:
         model = victim(subject, folder, device, short)
         split = images(subject.data, 1000).load("test")
         part, n = (256, 100 if short else 200) if small else (64, 16 if short else 80)
-        found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 64, 3 if short else 5, device)
-        parts = {"apgd-ce": (("apgd-ce",), part, 3), "autoattack": (WHOLE, n, 1)}
+        found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 64, 2 if short else 5, device)
+        parts = {"apgd-ce": (("apgd-ce",), part, 1 if short else 3), "autoattack": (WHOLE, n, 1)}
         for name, (attacks, count, rounds) in parts.items():
             found[f"{subject.data}/{name}"] = autoattack(subject, model, split, count, attacks, rounds, device)
         for name in ("pgd", *parts):

@@ -56,7 +56,7 @@ def _evaluation(data: str, counts: Sequence[int], device: str, rounds: int, shor
 
 def measure(device: str, short: bool, folder: Path) -> Record:
     """Microseconds an example along each axis, for each subject."""
-    rounds = 3 if short else 5
+    rounds = 2 if short else 5
     found: Record = {axis: {} for axis in AXES}
     for data, subject in SUBJECTS.items():
         one_step = subject.recipe("fgsm_rs")
