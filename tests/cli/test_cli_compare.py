@@ -43,6 +43,18 @@ def test_a_comparison_and_one_more_method(capsys: Capture) -> None:
     assert sorted(json.loads(Path("cmp/comparison.json").read_text())["entries"]) == ["atlas", "mine.py:Own", "pgd3"]
 
 
+def test_a_users_file_may_not_change_under_a_comparison(capsys: Capture) -> None:
+    assert main(f"compare mine.py:Own {COMMON} 0".split()) == 0
+    assert main(f"compare mine.py:instance {COMMON} 0".split()) == 0
+    mine = Path("mine.py")
+    mine.write_text(mine.read_text() + "changed = True\n")
+    capsys.readouterr()
+    assert main(f"compare mine.py:factory {COMMON} 0".split()) == 2
+    assert "mine.py" in (said := capsys.readouterr().err)
+    assert "changed since cmp was begun" in said or "have the same name" in said
+    assert sorted(json.loads(Path("cmp/comparison.json").read_text())["entries"]) == ["mine.py:Own", "mine.py:instance"]
+
+
 @pytest.mark.parametrize(
     ("command", "text"),
     [

@@ -164,11 +164,13 @@ def test_a_users_file_travels_as_a_copy(tmp_path: Path) -> None:
         decode(data)
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_files_of_one_name_are_refused_unless_they_are_the_same(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "net.py").write_text(USER_FILE)
     models = tuple(UserModel(str(tmp_path / folder / "net.py"), "net") for folder in ("a", "b"))
+    assert [file.name for file in user_files(models)] == ["net.py"]
+    (tmp_path / "b" / "net.py").write_text(USER_FILE + "changed = True")
     with pytest.raises(InvalidInput, match="have the same name"):
         user_files(models)
 

@@ -148,11 +148,22 @@ class Plan:
         return replace(self, entries=entries, natural_seconds=natural)
 
     def save(self, folder: Path) -> None:
-        """Write comparison.json and copies of the user's own files."""
+        """Write comparison.json and copies of the user's own files.
+
+        Raises:
+            InvalidInput: one of these files has changed since.
+        """
         methods = tuple(entry.contender.method for entry in self.entries.values())
-        for file in codec.user_files((self.terms.base, *methods)):
-            if file.parent != (folder / SOURCES).resolve():
-                write_atomically(folder / SOURCES / file.name, file.read_bytes())
+        files = {file.name: file.read_bytes() for file in codec.user_files((self.terms.base, *methods))}
+        for name, content in files.items():
+            copy = folder / SOURCES / name
+            if copy.exists() and copy.read_bytes() != content:
+                raise InvalidInput(
+                    f"{name} has changed since {folder} was begun, and results of other code do not stand side by "
+                    f"side; give it another name, or choose another --out (the old one is {copy})"
+                )
+        for name, content in files.items():
+            write_atomically(folder / SOURCES / name, content)
         written = {
             "schema": SCHEMA,
             "terms": self.terms.written(),

@@ -110,14 +110,15 @@ def user_files(value: object) -> tuple[Path, ...]:
     A run keeps copies of them in one folder, which `decode` takes as `search`.
 
     Raises:
-        InvalidInput: two of them have the same name, so that one folder cannot hold both.
+        InvalidInput: two that differ have the same name, so that one folder cannot hold both.
     """
-    found = dict.fromkeys(_walk_files(value))
-    by_name = {file.name: file for file in found}
-    for file in found:
-        if by_name[file.name] != file:
-            raise InvalidInput(f"{file} and {by_name[file.name]} have the same name; rename one of them")
-    return tuple(found)
+    by_name: dict[str, Path] = {}
+    for file in dict.fromkeys(_walk_files(value)):
+        other = by_name.setdefault(file.name, file)
+        # A file and the copy that a run keeps of it are the same.
+        if other != file and other.read_bytes() != file.read_bytes():
+            raise InvalidInput(f"{other} and {file} have the same name; rename one of them")
+    return tuple(by_name.values())
 
 
 def _walk_files(value: Any) -> Iterator[Path]:
