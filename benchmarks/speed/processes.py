@@ -49,7 +49,7 @@ def task(*arguments: str, processes: int = 1, cores: int | None = None) -> Recor
 def _arguments(work: str, data: str, count: int, device: str, short: bool, victims: Path) -> list[str]:
     """Of the task: `work` is its name, and for a training the method's."""
     kind, _, method = work.partition(" ")
-    given = [kind, "--data", data, "--n", str(count), "--device", device, "--victims", str(victims)]
+    given = [kind, "--data", data, "--examples", str(count), "--device", device, "--victims", str(victims)]
     return given + (["--method", method] if method else []) + ["--short"] * short
 
 

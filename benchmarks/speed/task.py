@@ -29,7 +29,7 @@ def peak_mb(device: str) -> float:
 
 def chosen(subject: Subject, options: argparse.Namespace) -> Recipe:
     base = subject.recipe(
-        "fgsm_rs" if options.method == "natural" else options.method, data=images(subject.data, options.n)
+        "fgsm_rs" if options.method == "natural" else options.method, data=images(subject.data, options.examples)
     )
     if options.method == "natural":
         from holdfast.methods import Natural
@@ -42,7 +42,7 @@ def train(subject: Subject, options: argparse.Namespace) -> float:
     """As many steps as two passes over n examples; the examples a second of the second pass."""
     recipe = chosen(subject, options)
     group = processes(options.device)
-    count = max(1, (options.n - 256) // recipe.batch_size)
+    count = max(1, (options.examples - 256) // recipe.batch_size)
     with trainer_steps(recipe, options.device, options.folder) as (step, _):
         for _ in range(count):
             step()
@@ -56,7 +56,7 @@ def train(subject: Subject, options: argparse.Namespace) -> float:
 
 def measure(subject: Subject, options: argparse.Namespace) -> float:
     """A search with gradients and one without on a victim and n examples; examples a second."""
-    split = images(subject.data, options.n).load("test")
+    split = images(subject.data, options.examples).load("test")
     model = victim(subject, options.victims, options.device, options.short)
     suite = Protocol("both", "1", (PGD(steps=20, step_size=0.1, early_stop=True), Square(queries=50)))
     since = time.perf_counter()
@@ -65,13 +65,13 @@ def measure(subject: Subject, options: argparse.Namespace) -> float:
         split,
         subject.threat,
         suite,
-        n=options.n,
+        n=options.examples,
         folder=options.folder,
         with_curves=False,
         gallery=0,
         progress=False,
     )
-    return options.n / (time.perf_counter() - since)
+    return options.examples / (time.perf_counter() - since)
 
 
 def first_step(subject: Subject, options: argparse.Namespace) -> float:
@@ -79,7 +79,7 @@ def first_step(subject: Subject, options: argparse.Namespace) -> float:
 
     Without compilation, which would take as long again, and which only long runs begin with.
     """
-    data = source(subject.data) if present(subject.data) else images(subject.data, options.n)
+    data = source(subject.data) if present(subject.data) else images(subject.data, options.examples)
     recipe = replace(subject.recipe(options.method, data=data), compile=False)
     with trainer_steps(recipe, options.device, options.folder) as (step, _):
         step()
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("work", choices=["idle", "train", "evaluate", "first-step"])
     parser.add_argument("--data", choices=SUBJECTS, required=True)
     parser.add_argument("--method", default="pgd_at")
-    parser.add_argument("--n", type=int, default=2048)
+    parser.add_argument("--examples", type=int, default=2048)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--folder", type=Path, required=True, help="empty, for the run; all processes see it")
     parser.add_argument("--victims", type=Path, default=Path("runs/speed"))
@@ -102,7 +102,7 @@ def main() -> None:
     subject = SUBJECTS[options.data]
     result: dict[str, float] = {}
     if options.work == "idle":
-        images(subject.data, options.n)
+        images(subject.data, options.examples)
     elif options.work == "first-step":
         result["seconds"] = first_step(subject, options)
         result["cpu_seconds"] = time.process_time()
