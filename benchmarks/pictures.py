@@ -50,7 +50,13 @@ def sheet(charts: Sequence[Chart], path: Path) -> None:
         left, top = GAP / 2 + number % COLUMNS * (WIDTH + GAP), GAP + number // COLUMNS * (tall + GAP / 2)
         _text(root, left, top - 14, chart.title, "title")
         drawn = xml.fromstring(chart.svg())
-        drawn.attrib |= {"x": f"{left:g}", "y": f"{top:g}", "width": f"{WIDTH:g}", "height": f"{HEIGHT:g}"}
+        drawn.attrib |= {
+            "x": f"{left:g}",
+            "y": f"{top:g}",
+            "width": f"{WIDTH:g}",
+            "height": f"{HEIGHT:g}",
+            "overflow": "visible",
+        }
         root.append(drawn)
         place = left + 40
         for series in chart.series:

@@ -86,8 +86,11 @@ def draw(found: Record, path: Path) -> None:
     """One chart an axis, both scales logarithmic: a straight line is a power."""
     charts = []
     for axis, (title, _) in AXES.items():
-        lines = {data: _points(values) for data, values in found[axis].items()}
-        charts.append(line_chart(title, title.rpartition(": ")[2], "microseconds an example", lines))
+        lines = {
+            data: {x: tuple(1e-3 * value for value in spread) for x, spread in _points(values).items()}
+            for data, values in found[axis].items()
+        }
+        charts.append(line_chart(title, title.rpartition(": ")[2], "milliseconds an example", lines))
     sheet(charts, path)
 
 
