@@ -9,6 +9,7 @@ from torch import nn
 
 from holdfast import losses, modes
 from holdfast.speed.folding import fold
+from holdfast.speed.one_channel import quicken
 from holdfast.speed.outer import adapt, laid_out
 from holdfast.speed.passes import Passes
 from holdfast.typing import Classifier, Images, Logits
@@ -46,6 +47,8 @@ class StandIn:
                 if type(layer) in _LOWERED:
                     layer.to(torch.bfloat16)
         made = {id(tensor) for fold in self._folds for tensor in fold.folded.parameters()}
+        if not passes.compiled:
+            quicken(copy)
         live = {name: (store, key) for name, store, key in _tensors(model)}
         pairs = [(store[key], live[name]) for name, store, key in _tensors(copy) if name in live]
         self._pairs = [(mine, place) for mine, place in pairs if mine is not None and id(mine) not in made]
