@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from holdfast.allocator import keep_memory
 from holdfast.cli import compare, diagnose, evaluate, methods, recipes, report, train
 from holdfast.errors import HoldfastError
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments)
     options.command_line = ["holdfast", *arguments]
+    keep_memory()
     try:
         status: int = options.run(options)
         sys.stdout.flush()
