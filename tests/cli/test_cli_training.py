@@ -28,7 +28,8 @@ def test_flags_reach_the_recipe(trained: list[tuple[Recipe, Path, dict[str, Any]
     assert (made.method, made.threat, made.model) == (TRADES(beta=3.0), L2(128 / 255), MLP(hidden=(8,)))
     assert (made.epochs, made.batch_size, made.seed) == (3, 32, 4)
     assert (made.precision, made.on_collapse, made.optimizer) == ("bfloat16", "continue", Adam())
-    assert (out, options) == (Path("here"), {"device": "cpu", "resume": False, "tensorboard": True})
+    expected = {"device": "cpu", "resume": False, "tensorboard": True, "profile": False}
+    assert (out, options) == (Path("here"), expected)
     assert "threat: Linf -> L2" in capsys.readouterr().out
 
 
