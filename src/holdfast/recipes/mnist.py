@@ -99,7 +99,9 @@ def pgd_at() -> Recipe:
 
 
 def free() -> Recipe:
-    # Nobody has published one. Replays of 8, as on CIFAR, with the perturbation of another digit carried along.
+    # A control, which nobody has published: replays of 8, as on CIFAR, with the perturbation of another digit carried
+    # along. It overfits catastrophically: 3 to 5 % of held-out digits withstood PGD-20 after one epoch of 8 replays
+    # (steps of eps and eps / 4, learning rates of 0.001 and 0.005) or two of 4.
     sources = cited(
         _LIKE_WONG, {"method": f"{citations.FREE_CIFAR}, its CIFAR-10", "epochs": "ours", "eps_warmup": "ours"}
     )
