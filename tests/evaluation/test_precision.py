@@ -1,5 +1,6 @@
 """Searches by cheaper passes: the model itself has the last word on every verdict."""
 
+import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from holdfast.evaluation.packing import Decision, PackedSearch
 from holdfast.evaluation.precision import Mixed, settle
 from holdfast.processes import processes
 from holdfast.results import Evaluation
-from holdfast.speed import PLAIN
+from holdfast.speed import PLAIN, StandIn
 from holdfast.threat import Linf
 
 EPS = 0.05
@@ -102,8 +103,19 @@ def run(model: nn.Module, images: ImageSet, precision: str, folder: Path | None 
     return evaluate(model, images, THREAT, suite, precision=precision, folder=folder, with_curves=False, progress=False)
 
 
-def test_bfloat16_searches_give_the_model_its_verdicts(model: nn.Module, images: ImageSet) -> None:
+def test_bfloat16_searches_give_the_model_its_verdicts(
+    model: nn.Module, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Watched(StandIn):
+        def __call__(self, x: Tensor) -> Tensor:
+            asked.append(len(x))
+            return super().__call__(x)
+
+    monkeypatch.setattr(importlib.import_module("holdfast.evaluation.evaluate"), "StandIn", Watched)
     found = run(model, images, "bfloat16")
+    assert asked, "the searches ask the stand-in"
     assert found.precision.startswith("bfloat16")
     assert found.verdicts.robust.tolist() == run(model, images, "float32").verdicts.robust.tolist()
     cost = found.passes["apgd-ce"]
@@ -112,7 +124,11 @@ def test_bfloat16_searches_give_the_model_its_verdicts(model: nn.Module, images:
     assert 0.0 < cost.model_share < 1.0
 
 
-def test_short_evaluations_ask_the_model_itself(model: nn.Module, images: ImageSet) -> None:
+def test_short_evaluations_ask_the_model_itself(
+    model: nn.Module, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not even a trial, which would take longer than it could save.
+    monkeypatch.delattr(importlib.import_module("holdfast.evaluation.precision"), "trial")
     assert run(model, images, "auto").precision == "float32"
 
 
@@ -125,7 +141,10 @@ def test_an_evaluation_goes_on_as_it_began(model: nn.Module, images: ImageSet, t
         run(model, images, "float32", tmp_path)
 
 
-def test_doubted_models_answer_themselves(model: nn.Module, images: ImageSet, tmp_path: Path) -> None:
+def test_doubted_models_answer_themselves(
+    model: nn.Module, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(importlib.import_module("holdfast.evaluation.precision"), "trial")
     batch = images.images[:8], images.labels[:8]
     group = processes(torch.device("cpu"))
     assert settle(tmp_path, "auto", model, ATTACKS, 10**6, batch, True, group) == PLAIN
