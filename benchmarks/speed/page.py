@@ -22,16 +22,17 @@ NOTES = {
     ),
     "evaluation": (
         "Measuring a model",
-        "Whole calls: ours as `holdfast evaluate` does them, clean pass, checks of the model and re-prediction of each "
-        "candidate included, by the passes in brackets that a trial chose for the searches (verdicts are the float32 "
-        "model's in any case). `bare passes` are as many input gradients of all images as PGD has steps; ours leaves "
-        "out what is broken already. torchattacks is given the 100 steps of the protocol by hand; its own AutoAttack "
+        "Whole calls, clean pass, checks of the model and re-prediction of each candidate included. `holdfast` is "
+        "`holdfast evaluate --precision auto`, whose searches ask the passes in brackets, which a trial chose; "
+        "`holdfast, float32` is the default. Verdicts are the float32 model's in any case. `bare passes` are as many "
+        "input gradients of all images as PGD has steps; ours leaves out what is broken already. torchattacks is given "
+        "the 100 steps of the protocol by hand; its own AutoAttack "
         "has 10. `robust` is by the model's own prediction; AutoAttack rows are one run each.",
     ),
     "growth": (
         "Growth",
-        "Plain float32 steps of the trainer, and evaluations as they come; medians of rounds in which all points take "
-        "turns.",
+        "Plain float32 steps of the trainer, and evaluations with automatic precision; medians of rounds in which all "
+        "points take turns.",
     ),
     "memory": (
         "Memory",
