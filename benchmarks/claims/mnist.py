@@ -7,12 +7,16 @@ from holdfast.comparison import Contender
 from holdfast.data import source
 from holdfast.methods import (
     ADR,
+    ADRTRADES,
     ATLAS,
+    AWP,
     CURE,
+    FGSMAT,
     FGSMRSAT,
     LLR,
     MART,
     MMA,
+    NFGSMAT,
     PGDAT,
     SPROUT,
     TRADES,
@@ -31,6 +35,7 @@ from holdfast.threat import Linf
 # As in fast_adversarial's MNIST script the first gradient is taken outside the box.
 ONE_STEP = FGSMRS(initial=Uniform(clip=False))
 TEN = PGD(steps=10, step_size=0.25)
+TRADES_10 = TRADES(inner=PGD(steps=10, step_size=0.25, initial=TRADES().inner.initial))
 # LLR bends the input gradient, which ReLU has next to none of, and double back-propagation wants float32.
 SMOOTH = ("precision=float32", "model.activation=softplus")
 LAYER = "flatten"  # the features that ADR compares
@@ -46,7 +51,7 @@ MAIN = (
     Contender("one-step ADV", FGSMRSAT(inner=ONE_STEP)),
     Contender("PGD-3 ADV", PGDAT(inner=PGD(steps=3, step_size=0.5))),
     Contender("PGD-10 ADV", PGDAT(inner=TEN)),
-    Contender("TRADES-10", TRADES(inner=PGD(steps=10, step_size=0.25, initial=TRADES().inner.initial))),
+    Contender("TRADES-10", TRADES_10),
     Contender("PGD-2 ADV", PGDAT(inner=PGD(steps=2, step_size=0.75))),
     Contender("natural", Natural()),
 )
@@ -61,10 +66,14 @@ OTHERS = (
     Contender("MART-10", MART(inner=PGD(steps=10, step_size=0.25, initial=MART().inner.initial))),
     Contender("Free-8", FreeAT()),
     Contender("YOPO-5-3", YOPO()),
+    Contender("ADR-TRADES", ADRTRADES(layer=LAYER)),
+    Contender("TRADES-10 with AWP", AWP(method=TRADES_10, gamma=0.005)),
     Contender("MMA", MMA()),
     Contender("CURE", CURE()),
     Contender("Jacobian", JacobianRegularisation()),
     Contender("FGSM + GradAlign", GradAlign()),
+    Contender("N-FGSM", NFGSMAT()),
+    Contender("FGSM", FGSMAT()),
 )
 
 CLAIMS = (
