@@ -43,7 +43,6 @@ def render_comparison(comparison: Comparison) -> str:
             {e.versions.get("precision", "") for x in comparison.entrants for e in x.evaluations} - {""}
         ),
         "endings": endings,
-        "spent": lambda entrant: entrant.seconds(comparison.clock),
         "evaluation": next((e for entrant in comparison.entrants for e in entrant.evaluations), None),
     }
     return templates().get_template("comparison.html").render(contents)
