@@ -39,6 +39,7 @@ ATTACKS = {
     "fab-t": "FAB(steps=100, alpha_max=0.1, eta=1.05, beta=0.9, targets=9)",
     "square": "Square(queries=5000, p_init=0.8, loss='margin')",
 }
+STAGES = {"data": 0.02, "search": 0.42, "loss": 0.17, "backward": 0.28, "optimizer": 0.01, "logging": 0.005}
 SHARES = (0.82, 0.15, 0.02, 0.01)  # of the breaks, by attack
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # Rows of 5 pixels each, from the top, of the ten figures.
@@ -154,7 +155,10 @@ def make_evaluation() -> EvaluationFactory:
             checks=("accuracy falls to 0 at large eps", "more steps do not lower it", "gradients do not vanish"),
             gallery=make_gallery(verdicts, shape, seed, gallery, 8 / 255) if gallery else None,
             seconds=412.6 + 31 * seed,
-            passes={name: Passes(101 * n * (k + 1), 100 * n * k) for k, name in enumerate(ATTACKS)},
+            passes={
+                name: Passes(101 * n * (k + 1), 100 * n * k, 500 * (k + 1), 90.0 + 3 * k, 80.0 - 9 * k)
+                for k, name in enumerate(ATTACKS)
+            },
             versions={"holdfast": "0.1.0", "torch": "2.13.0", "numpy": "2.4.1", "python": "3.11.7", "device": "cpu"},
             command=f"holdfast evaluate runs/{model}-s{seed} --protocol autoattack --eps 8/255 --n {n} --seed {seed}",
         )
@@ -182,6 +186,7 @@ def make_history() -> Callable[..., History]:
                 "clean_accuracy": 0.85 * (1 - np.exp(-4 * t)) + 0.004 * rng.normal(size=epochs),
                 "robust_accuracy": np.clip(robust, 0, 1),
                 "adversary_accuracy": adversary,
+                **{f"{stage}_seconds": share * pace * np.ones(epochs) for stage, share in STAGES.items()},
             },
         )
 

@@ -32,6 +32,13 @@ def test_epochs_become_columns(tmp_path: Path) -> None:
     assert "note" not in history.columns
 
 
+def test_stages_are_summed_over_epochs(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(line(0, loss=2.0) + line(1, search_seconds=1.5, data_seconds=0.25) + line(2, search_seconds=2.0))
+    assert History.read(path).stages == {"data": 0.25, "search": 3.5}
+    assert list(History.read(path).stages) == ["data", "search"], "in the order of a step"
+
+
 def test_an_epoch_run_again_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(line(0, loss=3.0) + line(1, loss=2.0) + line(1, loss=2.5) + line(2, loss=1.0))

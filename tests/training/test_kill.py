@@ -14,9 +14,9 @@ from holdfast.data.digits import Digits
 from holdfast.methods import FGSMRSAT
 from holdfast.models import WongCNN
 from holdfast.recipe import EMA, Adam, OneCycle, Recipe, codec
+from holdfast.results.history import STAGES
 from holdfast.threat import Linf
 from holdfast.training import train, trainer
-from holdfast.training.stages import STAGES
 
 KILLS = 4
 TIMES = {"seconds", "seconds_left", "training_seconds", "cpu_seconds", "validation_seconds", "examples_per_second"}

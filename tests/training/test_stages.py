@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from holdfast.recipe import Recipe
+from holdfast.results.history import STAGES
 from holdfast.training import train
 from holdfast.training.log import read_events
-from holdfast.training.stages import STAGES, Stages, told
+from holdfast.training.stages import Stages, told
 
 CPU = torch.device("cpu")
 

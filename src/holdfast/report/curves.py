@@ -94,13 +94,13 @@ def _strength_axis(curve: Curve, low: float, high: float, evaluations: Sequence[
 
 def training_charts(histories: Mapping[str, History], models: Sequence[Model]) -> tuple[Training, ...]:
     """The charts over epochs and, where the logs have times, over seconds; nothing without epochs."""
-    runs = {label: history for label, history in _labelled(histories, models).items() if len(history)}
+    runs = {label: history for label, history in labelled(histories, models).items() if len(history)}
     colours = _colours(list(runs), models)
     over = ("epochs", "seconds") if all(_known(h["seconds"].tolist()) for h in runs.values()) else ("epochs",)
     return tuple(Training(name, _charts_over(name, runs, colours)) for name in over if runs)
 
 
-def _labelled(histories: Mapping[str, History], models: Sequence[Model]) -> dict[str, History]:
+def labelled(histories: Mapping[str, History], models: Sequence[Model]) -> dict[str, History]:
     """Call each history by the label of the model it belongs to, where its key is that model's run folder or name."""
     labels = {model.evaluation.run: model.label for model in models if model.evaluation.run}
     return {labels.get(key, key): history for key, history in histories.items()}

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidInput
 from holdfast.files import write_atomically
-from holdfast.report import curves, diagnoses, doubts, gallery, heat, models, tables, text
+from holdfast.report import curves, diagnoses, doubts, gallery, heat, models, profiles, tables, text
 from holdfast.report.charts import legend
 from holdfast.results import Diagnostics, Evaluation, History, Severity
+from holdfast.results.history import STAGES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -79,6 +80,7 @@ def _contents(named: Sequence[models.Model], histories: Mapping[str, History], l
         "strength": strength,
         "strength_legend": legend(strength),
         "training": curves.training_charts(histories, named),
+        "profiles": profiles.profiles(histories, named),
         "cards": gallery.cards(named, limit),
     }
 
@@ -141,5 +143,6 @@ def templates() -> "Environment":
         "right_share": heat.right_share,
         "points_span": text.points_span,
         "span": text.span,
+        "stages": STAGES,
     }
     return templates

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from holdfast.errors import CheckpointError
 
+STAGES = ("data", "search", "loss", "backward", "optimizer", "logging")  # of an optimizer step, as they follow
+
 
 @dataclass(frozen=True, eq=False)
 class History:
     """Columns over the epochs of a run; a value that an epoch did not log is nan.
 
     epoch: int64 [E], growing. columns: name -> float64 [E], among them "seconds" (since the start), "loss",
-    "clean_accuracy" and "robust_accuracy" (on the held-out part), "adversary_accuracy" (on the training adversary).
+    "clean_accuracy" and "robust_accuracy" (on the held-out part), "adversary_accuracy" (on the training adversary), and
+    "data_seconds" and so on, an epoch's time in each of `STAGES`.
     """
 
     epoch: NDArray[np.int64]
@@ -30,6 +33,12 @@ class History:
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """The column `name`, all nan where the run did not log it."""
         return self.columns.get(name, np.full(len(self.epoch), nan))
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds of each stage of the steps, over all epochs; without the stages that the run did not log."""
+        known = {stage: self[f"{stage}_seconds"] for stage in STAGES}
+        return {stage: float(np.nansum(seconds)) for stage, seconds in known.items() if np.isfinite(seconds).any()}
 
     @staticmethod
     def read(path: Path) -> "History":

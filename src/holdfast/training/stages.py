@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-STAGES = ("data", "search", "loss", "backward", "optimizer", "logging")
+from holdfast.results.history import STAGES
+
 SKIPPED, TRACED = 3, 3  # steps before the trace, in which caches fill, and in it
 
 
