@@ -1,7 +1,7 @@
 """One call for all diagnostics."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from holdfast.threat import ThreatModel
 
 ALL = ("linearity", "surface", "alignment", "features", "invariance", "corruptions")
 SURFACES = 4  # examples whose surface is drawn
+
+_Call = Callable[[], dict[str, Any]]  # measures, and gives fields of `Diagnostics`
 
 
 def diagnose(
@@ -66,22 +68,14 @@ def diagnose(
         InvalidInput: an unknown name, n below 1, inputs outside the box, a model that gives no [B, K] logits.
         DataError: `corrupted` does not hold the published arrays.
     """
-    for asked in which:
-        if asked not in ALL:
-            raise unknown("diagnostic", asked, ALL)
-    if n < 1:
-        raise InvalidInput(f"n is {n}, but diagnostics need at least one example")
+    _check_asked(which, n)
     since = time.perf_counter()
-    own = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    place = torch.device(device) if device is not None else own
-    model = model.to(place)
+    place = _placed(model, device)
     chosen = images.subset(range(min(n, len(images))))
-    _check(model, chosen, threat, place)
+    _check_model(model, chosen, threat, place)
     calls = _calls(model, chosen, threat, seed, batch_size, place, layers, compact_layer, corrupted)
-    skipped = {} if len(images.shape) == 3 else dict.fromkeys(("invariance", "corruptions"), "the data are no images")
-    found: dict[str, Any] = {}
-    for asked in tqdm([a for a in ALL if a in which and a not in skipped], disable=None if progress else True):
-        found |= calls[asked]()
+    skipped = _unfit(images, which)
+    found = _measured(calls, [asked for asked in ALL if asked in which and asked not in skipped], progress)
     return Diagnostics(
         model=name,
         run=run,
@@ -90,11 +84,35 @@ def diagnose(
         n=len(chosen),
         seed=seed,
         **found,
-        skipped={asked: reason for asked, reason in skipped.items() if asked in which},
+        skipped=skipped,
         seconds=time.perf_counter() - since,
         versions=versions(str(place)),
         command=command,
     )
+
+
+def _check_asked(which: Sequence[str], n: int) -> None:
+    """Refuse what cannot be answered."""
+    for asked in which:
+        if asked not in ALL:
+            raise unknown("diagnostic", asked, ALL)
+    if n < 1:
+        raise InvalidInput(f"n is {n}, but diagnostics need at least one example")
+
+
+def _placed(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    """Put the model on the device asked for, else wholly on that of its parameters; return the device."""
+    own = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    place = torch.device(device) if device is not None else own
+    model.to(place)
+    return place
+
+
+def _unfit(images: ImageSet, which: Sequence[str]) -> dict[str, str]:
+    """What of `which` the data do not allow, and why."""
+    if len(images.shape) == 3:
+        return {}
+    return {asked: "the data are no images" for asked in ("invariance", "corruptions") if asked in which}
 
 
 def _calls(
@@ -107,8 +125,8 @@ def _calls(
     layers: Sequence[str],
     compact_layer: str | None,
     corrupted: Path | None,
-) -> dict[str, Callable[[], dict[str, Any]]]:
-    """What to call for each name of `ALL`; each call gives fields of `Diagnostics`."""
+) -> dict[str, _Call]:
+    """What to call for each name of `ALL`."""
     options: dict[str, Any] = {"batch_size": batch_size, "device": device}
     seeded = {"seed": seed, **options}
     few = images.subset(range(min(SURFACES, len(images))))
@@ -132,7 +150,15 @@ def _calls(
     }
 
 
-def _check(model: nn.Module, images: ImageSet, threat: ThreatModel, device: torch.device) -> None:
+def _measured(calls: Mapping[str, _Call], asked: Sequence[str], progress: bool) -> dict[str, Any]:
+    """The fields of `Diagnostics` that the calls of these names give."""
+    found: dict[str, Any] = {}
+    for name in tqdm(asked, disable=None if progress else True):
+        found |= calls[name]()
+    return found
+
+
+def _check_model(model: nn.Module, images: ImageSet, threat: ThreatModel, device: torch.device) -> None:
     """Refuse a model or inputs that nothing can be measured on."""
     x = next(ordered_batches(images, 2, device))[0]
     check_start(x, threat)
