@@ -1,5 +1,6 @@
 """Synthetic evaluations: a fixture, not a measurement. Seeded, digits-like, with the shape of real results."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -57,6 +58,7 @@ FONT = (
 )
 
 EvaluationFactory = Callable[..., Evaluation]
+Quoted = Callable[..., list[tuple[dict[str, str], str]]]
 
 
 def draw_digit(digit: int, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -115,6 +117,20 @@ def make_gallery(verdicts: Verdicts, shape: tuple[int, ...], seed: int, size: in
         advs.append(np.clip(x + eps * sign, 0, 1) if attacked else x)
         attacks.append(verdicts.attacks[by] if attacked else "")
     return Gallery(verdicts.example[: len(xs)], np.array(xs), np.array(advs), tuple(attacks))
+
+
+@pytest.fixture(scope="session")
+def quoted() -> Quoted:
+    """Finds a page's <data> elements about a quantity and with the attributes asked for: their attributes and texts."""
+
+    def find(html: str, quantity: str, **attributes: str) -> list[tuple[dict[str, str], str]]:
+        every = [
+            (dict(re.findall(r'([\w-]+)="([^"]*)"', a)), t) for a, t in re.findall(r"<data ([^>]*)>([^<]*)<", html)
+        ]
+        wanted = {"data-quantity": quantity} | {f"data-{name}": value for name, value in attributes.items()}
+        return [(a, t.strip()) for a, t in every if wanted.items() <= a.items()]
+
+    return find
 
 
 @pytest.fixture(scope="session")

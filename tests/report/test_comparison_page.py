@@ -1,6 +1,5 @@
 """The page of a comparison: its numbers are those of the verdicts, and it says what is missing."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +11,12 @@ from holdfast.report import render_comparison, write_comparison
 from holdfast.results import Cell, Comparison, Evaluation
 
 Factory = Callable[..., Evaluation]
+Quoted = Callable[..., list[tuple[dict[str, str], str]]]
 
 
-def data(page: str, quantity: str) -> list[dict[str, str]]:
-    """The attributes of the numbers of a kind."""
-    tags = re.findall(r"<data ([^>]*)>", page)
-    found = [dict(re.findall(r'([\w-]+)="([^"]*)"', tag)) for tag in tags]
-    return [attributes for attributes in found if attributes.get("data-quantity") == quantity]
-
-
-def test_the_numbers_are_those_of_the_verdicts(comparison: Comparison) -> None:
+def test_the_numbers_are_those_of_the_verdicts(comparison: Comparison, quoted: Quoted) -> None:
     page = render_comparison(comparison)
-    shown = {tag["data-method"]: tag for tag in data(page, "robust_accuracy")}
+    shown = {tag["data-method"]: tag for tag, _ in quoted(page, "robust_accuracy")}
     assert list(shown) == ["strong", "single", "weak"], "the most robust comes first"
     for entrant in comparison.measured:
         accuracies = [e.verdicts.robust_accuracy for e in entrant.evaluations]
@@ -31,9 +24,9 @@ def test_the_numbers_are_those_of_the_verdicts(comparison: Comparison) -> None:
         assert float(shown[entrant.label]["data-low"]) < float(shown[entrant.label]["value"])
 
 
-def test_differences_stand_both_ways_with_their_verdict(comparison: Comparison) -> None:
+def test_differences_stand_both_ways_with_their_verdict(comparison: Comparison, quoted: Quoted) -> None:
     page = render_comparison(comparison)
-    shown = [tag for tag in data(page, "difference") if tag["data-of"] == "robust"]
+    shown = [tag for tag, _ in quoted(page, "difference", of="robust")]
     assert len(shown) == 6
     assert sum(float(tag["value"]) for tag in shown) == pytest.approx(0.0)
     apart = {tag["data-row"] for tag in shown if tag.get("class") == "apart"}

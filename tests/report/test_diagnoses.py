@@ -17,13 +17,7 @@ from holdfast.report.models import name_models
 from holdfast.results import Diagnostics, Evaluation, Surface
 
 Found = list[tuple[dict[str, str], str]]
-
-
-def quoted(html: str, quantity: str, **attributes: str) -> Found:
-    """Attributes and text of the page's <data> elements about this quantity."""
-    every = [(dict(re.findall(r'([\w-]+)="([^"]*)"', a)), t) for a, t in re.findall(r"<data ([^>]*)>([^<]*)<", html)]
-    wanted = {"data-quantity": quantity} | {f"data-{name}": value for name, value in attributes.items()}
-    return [(a, t) for a, t in every if wanted.items() <= a.items()]
+Quoted = Callable[..., Found]
 
 
 def values(found: Found) -> list[float]:
@@ -45,7 +39,7 @@ def saved(
     return report.render(three_models, {}, diagnostics=by_run, cards=0), found
 
 
-def test_linearity_and_gradients_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]]) -> None:
+def test_linearity_and_gradients_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]], quoted: Quoted) -> None:
     html, found = saved
     for label, one in found.items():
         assert one.linearity is not None
@@ -64,7 +58,7 @@ def test_linearity_and_gradients_are_the_saved_ones(saved: tuple[str, dict[str, 
         assert [text for _, text in quoted(html, "vanished", model=label)] == ["1"]
 
 
-def test_surfaces_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]]) -> None:
+def test_surfaces_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]], quoted: Quoted) -> None:
     html, found = saved
     for label, one in found.items():
         assert one.surface is not None
@@ -78,7 +72,7 @@ def test_surfaces_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]]) 
         assert values(quoted(html, "right_share", model=label)) == pytest.approx(right.tolist())
 
 
-def test_layers_and_classes_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]]) -> None:
+def test_layers_and_classes_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]], quoted: Quoted) -> None:
     html, found = saved
     for label, one in found.items():
         assert one.divergence is not None
@@ -89,7 +83,7 @@ def test_layers_and_classes_are_the_saved_ones(saved: tuple[str, dict[str, Diagn
         assert isnan(ratios[1])
 
 
-def test_shifts_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]]) -> None:
+def test_shifts_are_the_saved_ones(saved: tuple[str, dict[str, Diagnostics]], quoted: Quoted) -> None:
     html, found = saved
     for label, one in found.items():
         assert one.invariance is not None
