@@ -1,4 +1,4 @@
-"""The order of batches, and the two loaders: purity, processes, resuming."""
+"""The order of batches, of images in memory and in files: purity, processes, resuming."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from holdfast.data import EpochLoader, Folder, HorizontalFlip, ImageSet, RandomCrop, StreamingLoader, ordered_batches
+from holdfast.data import EpochLoader, Folder, HorizontalFlip, ImageSet, RandomCrop, ordered_batches
 from holdfast.data.loader import Examples
 from holdfast.errors import DataError, InvalidInput
 
@@ -124,11 +124,11 @@ def test_ordered_batches_give_everything_once_in_order(images: ImageSet) -> None
     assert torch.equal(torch.cat([y for _, y, _ in batches]), images.labels)
 
 
-def test_streaming_gives_the_batches_of_the_loader_on_the_device(folder: Folder) -> None:
+def test_images_in_files_give_the_batches_of_images_in_memory(folder: Folder) -> None:
     in_memory, files = folder.load("train"), folder.files("train")
     for options in ({}, {"rank": 1, "world": 2}):
         expected = EpochLoader(in_memory, 4, "cpu", 5, AUGMENT, **options)
-        streamed = StreamingLoader(files, 4, "cpu", 5, AUGMENT, **options)
+        streamed = EpochLoader(files, 4, "cpu", 5, AUGMENT, **options)
         assert streamed.steps_per_epoch == expected.steps_per_epoch == 5
         for start in (0, 3, 5):
             pairs = list(zip(streamed.batches(2, start), expected.batches(2, start), strict=True))
@@ -137,7 +137,7 @@ def test_streaming_gives_the_batches_of_the_loader_on_the_device(folder: Folder)
 
 
 def test_streaming_can_be_left_early_and_tells_of_broken_files(folder: Folder, tmp_path: Path) -> None:
-    loader = StreamingLoader(folder.files("train"), 2, "cpu", seed=0)
+    loader = EpochLoader(folder.files("train"), 2, "cpu", seed=0)
     threads = threading.active_count()
     batches = loader.batches(0)
     first = next(batches)
@@ -151,7 +151,7 @@ def test_streaming_can_be_left_early_and_tells_of_broken_files(folder: Folder, t
     (tmp_path / "broken.png").write_bytes(b"nothing")
     object.__setattr__(broken, "files", (tmp_path / "broken.png",) * len(broken))
     with pytest.raises(DataError, match=r"broken.png cannot be decoded"):
-        next(StreamingLoader(broken, 2, "cpu", seed=0).batches(0))
+        next(EpochLoader(broken, 2, "cpu", seed=0).batches(0))
 
 
 @pytest.mark.gpu

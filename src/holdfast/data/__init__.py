@@ -10,7 +10,6 @@ from holdfast.data.loader import EpochLoader, Examples, ordered_batches
 from holdfast.data.names import UserSource, source
 from holdfast.data.parquet import Parquet
 from holdfast.data.source import Source
-from holdfast.data.streaming import StreamingLoader
 from holdfast.data.tensors import Tensors
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "Parquet",
     "RandomCrop",
     "Source",
-    "StreamingLoader",
     "Tensors",
     "UserSource",
     "ordered_batches",

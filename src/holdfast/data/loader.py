@@ -1,4 +1,4 @@
-"""The loader for sets that fit on the device: pixels stay there as bytes, and nothing is copied but their numbers."""
+"""Batches on the device: of training sets in their order of an epoch, and of any set in its own."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from holdfast.data.augment import Augment, apply
+from holdfast.data.fileset import FileSet
 from holdfast.data.imageset import ImageSet
 from holdfast.data.order import Order
+from holdfast.data.streaming import decoded
 from holdfast.noise import Noise
 from holdfast.typing import Images, Labels
 
@@ -21,21 +23,15 @@ def unit(x: Images) -> Images:
     return x.to(torch.float32).div_(255.0) if x.dtype == torch.uint8 else x
 
 
-def finish(pixels: Images, index: Tensor, augment: Sequence[Augment], seed: int, epoch: int) -> Images:
-    """Make a batch for training of stored pixels: augmented by (seed, example, epoch), float32 in [0, 1]."""
-    if augment:
-        pixels = apply(augment, pixels, Noise.of(seed, index, _STREAM, epoch))
-    return unit(pixels).contiguous()
-
-
 class EpochLoader:
-    """Shuffled, augmented batches of a set that lives on the device.
+    """Shuffled, augmented batches of a training set, made on the device.
 
-    Batch t of an epoch is a function of (seed, epoch, t) alone, so a run goes on at any step; the batches of all
-    processes together are those of one process (see `Order`).
+    Images in memory are brought to the device once, as bytes, and then nothing is copied but their positions; images in
+    files are decoded when they are needed. Batch t of an epoch is a function of (seed, epoch, t) alone, so a run goes
+    on at any step; the batches of all processes together are those of one process (see `Order`).
 
     Args:
-        images: the training set; copied to the device once.
+        images: the training set.
         batch_size: examples a global batch, over all processes.
         device: where batches are made.
         seed: of order and augmentation.
@@ -49,7 +45,7 @@ class EpochLoader:
 
     def __init__(
         self,
-        images: ImageSet,
+        images: ImageSet | FileSet,
         batch_size: int,
         device: torch.device | str,
         seed: int,
@@ -58,7 +54,7 @@ class EpochLoader:
         world: int = 1,
     ) -> None:
         self._order = Order(len(images), batch_size, seed, rank, world)
-        self._images = images.images.to(device)
+        self._images = images if isinstance(images, FileSet) else images.images.to(device)
         self._labels = images.labels.to(device)
         self._augment = tuple(augment)
 
@@ -72,13 +68,27 @@ class EpochLoader:
 
         Raises:
             InvalidInput: `start` is not a step of the epoch.
+            DataError: a file cannot be decoded.
         """
-        return (self._batch(rows, epoch) for rows in self._order.batches(epoch, start))
+        stored = self._stored(self._order.batches(epoch, start))
+        return ((self._finish(pixels, index, epoch), self._labels[index], index) for index, pixels in stored)
 
-    def _batch(self, rows: Tensor, epoch: int) -> Examples:
-        index = rows.to(self._images.device, non_blocking=True)
-        pixels = self._images[index]
-        return finish(pixels, index, self._augment, self._order.seed, epoch), self._labels[index], index
+    def _stored(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tensor, Images]]:
+        """Each batch's positions, and its pixels as they are stored; both on the device."""
+        device = self._labels.device
+        if isinstance(self._images, FileSet):
+            for rows, pixels in decoded(self._images, batches):
+                yield rows.to(device), pixels.to(device)
+        else:
+            for rows in batches:
+                index = rows.to(device, non_blocking=True)
+                yield index, self._images[index]
+
+    def _finish(self, pixels: Images, index: Tensor, epoch: int) -> Images:
+        """Augment by (seed, example, epoch); float32 in [0, 1]."""
+        if self._augment:
+            pixels = apply(self._augment, pixels, Noise.of(self._order.seed, index, _STREAM, epoch))
+        return unit(pixels).contiguous()
 
 
 def ordered_batches(images: ImageSet, batch_size: int, device: torch.device | str) -> Iterator[Examples]:

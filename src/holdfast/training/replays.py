@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from holdfast.data import EpochLoader, Examples, StreamingLoader
+from holdfast.data import EpochLoader, Examples
 
 
 class Replays:
@@ -13,7 +13,7 @@ class Replays:
         times: at least 1.
     """
 
-    def __init__(self, loader: EpochLoader | StreamingLoader, times: int) -> None:
+    def __init__(self, loader: EpochLoader, times: int) -> None:
         self._loader = loader
         self._times = times
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from holdfast.data import EpochLoader, FileSet, ImageSet, StreamingLoader
+from holdfast.data import EpochLoader, FileSet
 from holdfast.errors import InvalidInput, TrainingDiverged
 from holdfast.methods import Progress, Task
 from holdfast.processes import Processes
@@ -50,7 +50,8 @@ class Trainer:
         self.recipe, self.processes, self.folder = recipe, processes, folder
         training, held_out = recipe.data.load("train").split_holdout(recipe.holdout, recipe.seed)
         _check(recipe, training.shape)
-        self.loader = Replays(_loader(recipe, training, processes), recipe.method.replays)
+        order = recipe.batch_size, processes.device, recipe.seed, recipe.augment, processes.rank, processes.world
+        self.loader = Replays(EpochLoader(training, *order), recipe.method.replays)
         self.per_epoch = self.loader.steps_per_epoch
         self.steps = recipe.steps(self.per_epoch)
         batch = min(recipe.batch_size, len(training))
@@ -259,18 +260,3 @@ def _check(recipe: Recipe, shape: tuple[int, ...]) -> None:
             f"{type(recipe.method).__name__} differentiates a gradient again, or asks for one inside the network; "
             "compiled passes cannot do that; leave out compile"
         )
-
-
-def _loader(recipe: Recipe, training: ImageSet | FileSet, processes: Processes) -> EpochLoader | StreamingLoader:
-    """Images in memory live on the device, those in files are decoded as they are needed."""
-    common = (
-        recipe.batch_size,
-        processes.device,
-        recipe.seed,
-        recipe.augment,
-        processes.rank,
-        processes.world,
-    )
-    if isinstance(training, FileSet):
-        return StreamingLoader(training, *common)
-    return EpochLoader(training, *common)
