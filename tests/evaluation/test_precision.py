@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,21 +14,25 @@ from holdfast.attacks import APGD, PGD, Attack
 from holdfast.data import ImageSet
 from holdfast.errors import CheckpointError, InvalidInput
 from holdfast.evaluation import Protocol, evaluate
+from holdfast.evaluation.cascade import Cascade
 from holdfast.evaluation.examples import Counted, Examples, Subject, look
+from holdfast.evaluation.keepsakes import Costs, GalleryStore
 from holdfast.evaluation.packing import Decision, PackedSearch
-from holdfast.evaluation.precision import Mixed, settle
+from holdfast.evaluation.precision import settle
 from holdfast.processes import processes
-from holdfast.results import Evaluation
-from holdfast.speed import PLAIN, StandIn
+from holdfast.results import Evaluation, VerdictLog
+from holdfast.speed import StandIn
 from holdfast.threat import Linf
 
+EVALUATE = importlib.import_module("holdfast.evaluation.evaluate")
+CASCADE = importlib.import_module("holdfast.evaluation.cascade")
 EPS = 0.05
 THREAT = Linf(EPS)
 ATTACKS = (PGD(steps=12, step_size=0.2, early_stop=True), APGD(steps=20))
 
 
-def decisions(attack: Attack, model: nn.Module, cheap: nn.Module | None, images: ImageSet) -> dict[int, bool]:
-    """Which examples stand on `model` after a search that asks `cheap`."""
+def decisions(attack: Attack, model: nn.Module, asked: nn.Module | None, images: ImageSet) -> dict[int, Decision]:
+    """How a search ends on each example that `model` gets right; it asks `asked`, which is taken for coarse."""
     counted, examples = Counted(model), Examples(images, torch.device("cpu"))
     clean = look(counted, examples, range(len(images)), 64, 0)
     right = (clean.prediction == images.labels).nonzero().flatten().tolist()
@@ -36,21 +41,20 @@ def decisions(attack: Attack, model: nn.Module, cheap: nn.Module | None, images:
     def note(fallen: Sequence[Decision]) -> None:
         told.extend(fallen)
 
-    subject = Subject(counted, examples, clean.ranking, 0, 8, cheap=Counted(cheap) if cheap else None)
-    PackedSearch(attack, THREAT, subject, note).run(right)
+    subject = Subject(counted, examples, clean.ranking, 0, 8)
+    coarse = {} if asked is None else {"asked": Counted(asked), "coarse": True}
+    PackedSearch(attack, THREAT, subject, note, **coarse).run(right)
     assert sorted(decision.example for decision in told) == right, "every example is decided once"
-    return {decision.example: decision.prediction < 0 for decision in told}
+    return {decision.example: decision for decision in told}
 
 
-def alone(attack: Attack, model: nn.Module, images: ImageSet) -> dict[int, bool]:
-    """What the model's own passes decide."""
-    found = decisions(attack, model, None, images)
-    assert len(set(found.values())) == 2, "the fixture must have both outcomes"
-    return found
+def standing(found: dict[int, Decision]) -> set[int]:
+    """Examples that were not broken."""
+    return {example for example, decision in found.items() if decision.prediction < 0}
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_what_cheaper_passes_miss_is_judged_on_the_model(model: nn.Module, images: ImageSet, attack: Attack) -> None:
+def test_what_coarse_passes_miss_is_judged_on_the_model(model: nn.Module, images: ImageSet, attack: Attack) -> None:
     """Passes that never see a wrong prediction still climb, and their strongest candidates break what can be broken."""
 
     class Sure(nn.Module):
@@ -60,42 +64,86 @@ def test_what_cheaper_passes_miss_is_judged_on_the_model(model: nn.Module, image
             y = images.labels[torch.cdist(x.detach(), images.images).argmin(dim=1)]
             return model(x) + 3.0 * nn.functional.one_hot(y, model.out_features)
 
+    own = decisions(attack, model, None, images)
+    assert 0 < len(standing(own)) < len(own), "the fixture must have both outcomes"
     found = decisions(attack, model, Sure(), images)
-    assert found == alone(attack, model, images)
+    assert standing(found) == standing(own)
+    assert all(math.isfinite(found[example].margin) and found[example].margin >= 0.0 for example in standing(found))
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_claims_that_the_model_denies_go_on_on_the_model(model: nn.Module, images: ImageSet, attack: Attack) -> None:
-    """Passes that call everything wrong would stop each search at its first point."""
-
+def test_a_claim_that_the_model_denies_ends_its_search_at_the_edge(
+    model: nn.Module, images: ImageSet, attack: Attack
+) -> None:
     class Wrong(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return -model(x)
 
     found = decisions(attack, model, Wrong(), images)
-    assert found == alone(attack, model, images)
+    assert {found[example].margin for example in standing(found)} == {0.0}
+    assert all(found[example].steps == 1 for example in standing(found))
 
 
-def test_passes_without_a_slope_are_finished_on_the_model(model: nn.Module, images: ImageSet) -> None:
-    class Flat(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return model(x.detach()) + 0.0 * x.sum(dim=1, keepdim=True)
+class Opposed(StandIn):
+    """A copy that calls everything wrong, so that the model denies its claims."""
 
-    found = decisions(ATTACKS[0], model, Flat(), images)
-    assert found == alone(ATTACKS[0], model, images)
+    def __call__(self, x: Tensor) -> Tensor:
+        return -super().__call__(x)
 
 
-def test_rows_are_asked_of_the_one_or_the_other(model: nn.Module, images: ImageSet) -> None:
-    mixed = Mixed(Counted(model), Counted(lambda x: 2.0 * model(x)))
-    x = images.images[:6].clone().requires_grad_()
-    exact = torch.tensor([True, False, False, True, False, True])
-    mixed.exact = exact
-    logits = mixed(x)
-    torch.testing.assert_close(logits, model(x) * torch.where(exact, 1.0, 2.0)[:, None])
-    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), x)
-    torch.testing.assert_close(gradient, model.weight[0] * torch.where(exact, 1.0, 2.0)[:, None])
-    assert (mixed.cheap.forward, mixed.model.forward, mixed.model.backward) == (3, 3, 3)
-    torch.testing.assert_close(mixed(images.images), model(images.images))  # another size: all of the model
+class Indifferent(StandIn):
+    """A copy without a slope, with the model's predictions."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return super().__call__(x.detach()) + 0.0 * x.sum(dim=1, keepdim=True)
+
+
+def test_doubtful_survivors_are_attacked_on_the_model(
+    model: nn.Module, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = run(model, images, "float32").verdicts
+    monkeypatch.setattr(EVALUATE, "StandIn", Opposed)
+    found = run(model, images, "bfloat16").verdicts
+    assert own.robust.tolist() == found.robust.tolist()
+    assert own.steps.tolist() == found.steps.tolist(), "those are the verdicts of the whole search"
+
+
+def test_survivors_far_from_the_edge_are_not_attacked_twice(
+    model: nn.Module, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EVALUATE, "StandIn", Indifferent)
+    monkeypatch.setattr(CASCADE, "DOUBT", 0.0)
+    missed = run(model, images, "bfloat16")
+    monkeypatch.setattr(CASCADE, "DOUBT", math.inf)
+    found = run(model, images, "bfloat16")
+    assert found.verdicts.robust.tolist() == run(model, images, "float32").verdicts.robust.tolist()
+    assert missed.verdicts.robust_accuracy > found.verdicts.robust_accuracy
+    assert sum(p.forward for p in missed.passes.values()) < sum(p.forward for p in found.passes.values())
+
+
+def test_an_earlier_attack_s_margin_is_reason_for_doubt(model: nn.Module, images: ImageSet, tmp_path: Path) -> None:
+    """Also after a restart, which knows it from the log."""
+    run(model, images, "bfloat16", tmp_path)
+    least: dict[int, float] = {}
+    for line in map(json.loads, (tmp_path / "verdicts.jsonl").read_text().splitlines()[1:]):
+        if "margin" in line:
+            least[line["example"]] = min(line["margin"], least.get(line["example"], math.inf))
+    assert least
+    header = json.loads((tmp_path / "verdicts.jsonl").read_text().splitlines()[0])
+    with VerdictLog(tmp_path / "verdicts.jsonl", header["identity"], header["attacks"]) as log:
+        assert {e: m for e, m in log.margins.items() if math.isfinite(m)} == least
+        counted, examples = Counted(model), Examples(images, torch.device("cpu"))
+        clean = look(counted, examples, range(len(images)), 64, 0)
+        subject = Subject(counted, examples, clean.ranking, 0, 8)
+        shown, costs = GalleryStore(tmp_path, ()), Costs(tmp_path / "costs.json")
+        cascade = Cascade(subject, THREAT, clean, None, log, costs, shown, False)
+        stands = max(least, key=lambda example: clean.margin[example])
+        survivor = Decision(stands, -1, math.nan, 1, examples.rows([stands])[0])
+        log.margins[stands] = 0.11 * float(clean.margin[stands])
+        assert not cascade._in_doubt(survivor)
+        log.margins[stands] = 0.09 * float(clean.margin[stands])
+        assert cascade._in_doubt(survivor)
+        assert not cascade._in_doubt(survivor._replace(prediction=1))
 
 
 def run(model: nn.Module, images: ImageSet, precision: str, folder: Path | None = None) -> Evaluation:
@@ -113,7 +161,7 @@ def test_bfloat16_searches_give_the_model_its_verdicts(
             asked.append(len(x))
             return super().__call__(x)
 
-    monkeypatch.setattr(importlib.import_module("holdfast.evaluation.evaluate"), "StandIn", Watched)
+    monkeypatch.setattr(EVALUATE, "StandIn", Watched)
     found = run(model, images, "bfloat16")
     assert asked, "the searches ask the stand-in"
     assert found.precision.startswith("bfloat16")
@@ -147,9 +195,35 @@ def test_doubted_models_answer_themselves(
     monkeypatch.delattr(importlib.import_module("holdfast.evaluation.precision"), "trial")
     batch = images.images[:8], images.labels[:8]
     group = processes(torch.device("cpu"))
-    assert settle(tmp_path, "auto", model, ATTACKS, 10**6, batch, True, group) == PLAIN
+    assert settle(tmp_path, "auto", model, ATTACKS, 10**6, batch, True, group) is None
 
 
 def test_unknown_precisions_are_refused(model: nn.Module, images: ImageSet) -> None:
     with pytest.raises(InvalidInput, match="float16"):
         run(model, images, "float16")
+
+
+def test_a_model_that_cannot_be_copied_answers_itself(
+    model: nn.Module, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object, memo: object) -> None:
+        raise TypeError("no copies")
+
+    monkeypatch.setattr(type(model), "__deepcopy__", refuse, raising=False)
+    batch = images.images[:8], images.labels[:8]
+    group = processes(torch.device("cpu"))
+    assert settle(tmp_path, "auto", model, ATTACKS, 10**6, batch, False, group) is None
+    with pytest.raises(InvalidInput, match=r"no copies.*float32"):
+        run(model, images, "bfloat16")
+
+
+def test_grey_images_are_searched_with_the_quick_gradient(tmp_path: Path) -> None:
+    """In float32, where the evaluation is long enough."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3)).requires_grad_(False)
+    batch = torch.rand(8, 1, 8, 8), torch.arange(8) % 3
+    group = processes(torch.device("cpu"))
+    chosen = settle(tmp_path, "float32", net, ATTACKS, 10**6, batch, False, group)
+    assert chosen is not None
+    assert chosen.precision == "float32"
+    assert settle(tmp_path, "float32", net, ATTACKS, 1, batch, False, group) == chosen, "it goes on as it began"

@@ -1,27 +1,23 @@
 """Measure a model: a cascade of attacks over the survivors, verdict by verdict."""
 
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from holdfast import modes, results
-from holdfast.attacks import Attack
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import findings, preflight
+from holdfast.evaluation.cascade import Cascade
 from holdfast.evaluation.curves import draw
 from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
 from holdfast.evaluation.identity import identity
-from holdfast.evaluation.keepsakes import Costs, GalleryStore
-from holdfast.evaluation.packing import Decision, PackedSearch
+from holdfast.evaluation.keepsakes import GalleryStore
 from holdfast.evaluation.precision import EvaluationPrecision, settle
 from holdfast.evaluation.precision import check as check_precision
 from holdfast.evaluation.protocols import Protocol
@@ -29,8 +25,8 @@ from holdfast.evaluation.shards import Shards
 from holdfast.models import is_blind
 from holdfast.processes import processes
 from holdfast.provenance import versions
-from holdfast.results import Evaluation, VerdictLog, interval
-from holdfast.speed import StandIn
+from holdfast.results import Evaluation, VerdictLog
+from holdfast.speed import PLAIN, StandIn
 from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
@@ -74,10 +70,11 @@ def evaluate(
         seed: of the attacks' random numbers.
         batch_size: rows in a batch; verdicts do not depend on it, speed and memory do.
         device: where to compute; the model's own device by default.
-        precision: of the searches' passes. "float32", the default, asks the model itself; how well the others agree
-            with it, benchmarks/precision_autoattack.py measures. "bfloat16" asks cheaper passes of a copy, "auto" too
-            where a short trial finds them faster, the evaluation is long enough to matter and no check
-            raises an alarm. Candidates are judged on the model itself in any case, see `evaluation.precision`.
+        precision: of the searches' passes. A copy of the model answers them the way that a short trial finds the
+            fastest: "float32" lets it round as another machine would, "bfloat16" more coarsely, and "auto" takes the
+            faster of them. The model itself judges every candidate and is attacked again where the copy's answer is in
+            doubt, see `evaluation.precision`; it answers everything where the evaluation is short or a check of the
+            model raises an alarm.
         folder: where to keep log and result; without, nothing is written. Processes that torchrun started share the
             examples and meet there; each returns the whole result.
         with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples; by FMN and
@@ -91,9 +88,7 @@ def evaluate(
         ThreatModelViolation: an attack handed over an input that is not allowed.
         CheckpointError: `folder` holds an evaluation of something else.
     """
-    count = len(images) if n is None else n
-    if not 1 <= count <= len(images):
-        raise InvalidInput(f"n is {n}, but {images.name} has {len(images)} examples; give 1 to {len(images)}")
+    count = _count(images, n)
     group = processes(_device_of(model) if device is None else device)
     if group.world > 1 and folder is None:
         raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
@@ -101,26 +96,29 @@ def evaluate(
     preflight.check_protocol(model, protocol)
     was_training = model.training
     model = model.to(group.device)
-    names = [attack.name for attack in protocol.attacks]
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with modes.inference(model), keeping as kept:
+        place = Path(kept)
+        shown = GalleryStore(place / "gallery", range(min(gallery, count)))
         counted, examples = Counted(model), Examples(images, group.device)
         clean = look(counted, examples, range(count), batch_size, max(attack.targets for attack in protocol.attacks))
+        subject = Subject(counted, examples, clean.ranking, seed, batch_size)
         looked_at = examples.rows(range(min(count, LOOKED_AT)))
         found = preflight.preflight(counted, model, threat, *looked_at, was_training)
-        doubted = any(finding.severity == results.Severity.ALARM for finding in found)
+        # A model that hides something from itself may hide more from a copy.
+        doubted = is_blind(model) or any(one.severity == results.Severity.ALARM for one in found)
         batch = examples.rows([row % len(images) for row in range(batch_size)])
-        passes = settle(Path(kept), precision, model, protocol.attacks, count, batch, doubted, group)
-        whole = identity(model, images, threat, protocol, seed, count, passes)
-        shards = Shards(Path(kept), group.world, whole, names)
+        passes = settle(place, precision, model, protocol.attacks, count, batch, doubted, group)
+        whole = identity(model, images, threat, protocol, seed, count, passes or PLAIN)
+        shards = Shards(place, group.world, whole, [attack.name for attack in protocol.attacks])
         shards.check()
-        cheap = None if passes.plain else Counted(StandIn(model, passes))
-        subject = Subject(counted, examples, clean.ranking, seed, batch_size, cheap=cheap)
-        shown = GalleryStore(Path(kept) / "gallery", range(min(gallery, count)))
+        quick = None if passes is None else StandIn(model, passes)
         with shards.log(group.rank) as log:
             _record_clean(log, images, clean, range(group.rank, count, group.world))
+            costs, shows = shards.costs(group.rank), progress and group.first
+            cascade = Cascade(subject, threat, clean, quick, log, costs, shown, shows)
             for attack in protocol.attacks:
-                _attack(attack, threat, subject, log, shards.costs(group.rank), shown, progress and group.first)
+                cascade.run(attack)
         group.wait()
         if group.first:
             told = {
@@ -131,7 +129,7 @@ def evaluate(
                 "gallery": shown.gallery(examples) if gallery else None,
                 "versions": versions(str(group.device)),
                 "command": command,
-                "precision": str(passes),
+                "precision": str(passes or PLAIN),
             }
             with_curves = with_curves and not is_blind(model)
             evaluation = _conclude(told, shards, subject, threat, protocol, found, with_curves, recorded_clean)
@@ -139,6 +137,13 @@ def evaluate(
                 evaluation.save(folder)
     group.wait()
     return evaluation if folder is None or group.first else Evaluation.load(folder)
+
+
+def _count(images: ImageSet, n: int | None) -> int:
+    count = len(images) if n is None else n
+    if not 1 <= count <= len(images):
+        raise InvalidInput(f"n is {n}, but {images.name} has {len(images)} examples; give 1 to {len(images)}")
+    return count
 
 
 def _device_of(model: nn.Module) -> torch.device:
@@ -168,12 +173,7 @@ def _conclude(
         found: what the checks before the attacks have found.
     """
     verdicts, attacks = shards.verdicts(), protocol.attacks
-    # The curves are the model's own.
-    drawn = (
-        draw(threat, replace(subject, cheap=None), verdicts, min(len(verdicts), CURVE_EXAMPLES))
-        if with_curves
-        else None
-    )
+    drawn = draw(threat, subject, verdicts, min(len(verdicts), CURVE_EXAMPLES)) if with_curves else None
     classes = len(subject.examples.images.classes)
     seconds, passes = shards.total()
     return Evaluation(
@@ -188,51 +188,3 @@ def _conclude(
         passes=passes,
         **told,
     )
-
-
-def _attack(
-    attack: Attack[Any],
-    threat: ThreatModel,
-    subject: Subject,
-    log: VerdictLog,
-    costs: Costs,
-    shown: GalleryStore,
-    progress: bool,
-) -> None:
-    """Let one attack try the examples that still stand, and write its verdicts down as they fall."""
-    waiting = log.waiting(attack.name)
-    standing = sum(y == p and not log.broken(e) for e, (y, p) in log.predictions.items())
-    asked = [model for model in (subject.model, subject.cheap) if model is not None]
-    begun = time.perf_counter()
-    before = _spent(asked, begun)
-
-    def note(decisions: Sequence[Decision]) -> None:
-        nonlocal before, standing
-        examples, found, distances, steps, _ = zip(*decisions, strict=True)
-        shown.offer(attack.name, decisions)
-        log.record(attack.name, examples, found, distances, steps)
-        after = _spent(asked, begun)
-        costs.add(attack.name, after - before)
-        before = after
-        standing -= sum(prediction >= 0 for prediction in found)
-        # The bar counts steps: those that a success has spared are taken off the whole.
-        bar.total -= sum(search.most - spent for spent in steps)
-        bar.set_postfix_str(f"{len(log.attacked[attack.name])} examples, {_bound(standing, len(log.predictions))}")
-
-    bar = tqdm(desc=attack.name, disable=None if progress else True, unit="step", unit_scale=True)
-    search = PackedSearch(attack, threat, subject, note, bar.update)
-    bar.total = len(waiting) * search.most
-    with bar:
-        search.run(waiting)
-
-
-def _spent(asked: Sequence[Counted], begun: float) -> results.Passes:
-    """What the models have been asked so far, and the seconds since `begun`."""
-    forward, backward, calls = (sum(getattr(m, name) for m in asked) for name in ("forward", "backward", "calls"))
-    return results.Passes(forward, backward, calls, time.perf_counter() - begun, sum(m.seconds for m in asked))
-
-
-def _bound(standing: int, count: int) -> str:
-    """The robust accuracy that is still possible, which only falls from here."""
-    low, high = interval(standing, count)
-    return f"robust <= {standing / count:.1%} [{low:.1%}, {high:.1%}]"

@@ -1,7 +1,7 @@
 """The examples under evaluation, and the model as the evaluator sees it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -87,11 +87,13 @@ class Clean:
 
     Attributes:
         prediction: [N] int64.
+        margin: [N] of the logits, above 0 where the prediction is right.
         ranking: [N, T] int64, the classes other than the label by falling logit; targeted searches aim at them in turn.
         logits: [M, K], the logits of the first rows, for the checks of the evaluation.
     """
 
     prediction: Tensor
+    margin: Tensor
     ranking: Tensor
     logits: Tensor
 
@@ -103,17 +105,18 @@ def look(model: Counted, examples: Examples, index: Sequence[int], batch_size: i
         InvalidInput: the model does not give [B, K] finite logits for the K classes of the data.
     """
     classes = len(examples.images.classes)
-    predictions, rankings, first = [], [], torch.zeros(0, classes)
+    predictions, margins, rankings, first = [], [], [], torch.zeros(0, classes)
     for start in range(0, len(index), batch_size):
         x, y = examples.rows(index[start : start + batch_size])
         with torch.no_grad():
             logits = model(x)
         _check_logits(logits, len(x), classes)
         predictions.append(logits.argmax(dim=1).cpu())
+        margins.append(losses.margin(logits, y).cpu())
         others = logits.scatter(1, y[:, None], -torch.inf)
         rankings.append(others.topk(min(targets, classes - 1), dim=1).indices.cpu())
         first = logits.cpu() if start == 0 else first
-    return Clean(torch.cat(predictions), torch.cat(rankings), first)
+    return Clean(torch.cat(predictions), torch.cat(margins), torch.cat(rankings), first)
 
 
 def _check_logits(logits: Logits, rows: int, classes: int) -> None:
@@ -134,7 +137,6 @@ class Subject:
         ranking: see `Clean`; row i belongs to example i of the split.
         seed: with an example's position and a search's number it decides all random numbers.
         batch_size: rows in a batch.
-        cheap: the model by cheaper passes, which searches then ask; None for the model itself.
     """
 
     model: Counted
@@ -142,4 +144,3 @@ class Subject:
     ranking: Tensor
     seed: int
     batch_size: int
-    cheap: Counted | None = field(default=None, kw_only=True)

@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks import Attack, State
-from holdfast.evaluation.examples import Subject
+from holdfast.evaluation.examples import Counted, Subject
 from holdfast.evaluation.judge import Judgement, judge
-from holdfast.evaluation.precision import FINISH, Mixed
 from holdfast.noise import Noise, stream_seed
 from holdfast.threat import ThreatModel
-from holdfast.typing import Classifier
 
 S = TypeVar("S", bound=State)
 
@@ -34,6 +32,7 @@ class Decision(NamedTuple):
         distance: of the adversary, nan where there is none.
         steps: iterations of its searches up to the one that decided.
         x_adv: the adversary, or the last search's strongest candidate.
+        margin: the least that the judge saw at a candidate that is none, inf if it saw none.
     """
 
     example: int
@@ -41,6 +40,7 @@ class Decision(NamedTuple):
     distance: float
     steps: int
     x_adv: Tensor
+    margin: float = math.inf
 
 
 class _Ended(NamedTuple):
@@ -56,13 +56,13 @@ class _Ended(NamedTuple):
 
 
 @dataclass
-class _Case(Generic[S]):
+class _Case:
     """What is known so far of one example under attack."""
 
     failed: set[int] = field(default_factory=set)  # searches that found nothing
     success: int | None = None  # the first search, in order, known to succeed
     decision: Decision | None = None  # the verdict, once every search before it has failed
-    strongest: tuple[float, S] | None = None  # margin and last state, of cheaper passes' searches that found nothing
+    margin: float = math.inf  # the least at a candidate that the judge saw and refused
 
     def decided(self, searches: int) -> bool:
         before = searches if self.success is None else self.success
@@ -76,6 +76,9 @@ class PackedSearch(Generic[S]):
         attack, threat, subject: who attacks whom within which bounds.
         report: called with decisions as they fall.
         tick: called after each step with the rows that it moved, for a display.
+        asked: who answers the searches; the model itself by default. The judge asks the model in any case.
+        coarse: `asked` rounds so coarsely that it may be blind to an adversary. The strongest candidate of a search
+            that found nothing is then judged too, and a claim that the model denies ends its search.
     """
 
     def __init__(
@@ -85,18 +88,17 @@ class PackedSearch(Generic[S]):
         subject: Subject,
         report: Callable[[Sequence[Decision]], None],
         tick: Callable[[int], object] = lambda rows: None,
+        asked: Counted | None = None,
+        coarse: bool = False,
     ) -> None:
         self.attack, self.threat, self.subject, self.report, self.tick = attack, threat, subject, report, tick
+        self.asked, self.coarse = asked or subject.model, coarse
         ranking = subject.ranking
         self.targets = min(attack.targets, ranking.shape[1]) if attack.targets else 0
         self.searches = max(self.targets, 1) * attack.restarts
         self.most = self.searches * attack.budget  # steps of an example that survives
         self.stream = stream_seed(*attack.name.encode()) >> 1
-        foreign = attack.passes is None  # code that may want more of the model than logits
-        self.mixed = None if subject.cheap is None or foreign else Mixed(subject.model, subject.cheap)
-        self.exact: set[tuple[int, int]] = set()  # (example, search) that ask the model itself
-        self.unfinished: list[int] = []  # examples whose last steps are to be taken on the model itself
-        self.cases: dict[int, _Case[S]] = {}  # of the examples under attack
+        self.cases: dict[int, _Case] = {}  # of the examples under attack
         self.decided: set[int] = set()
         self.places: list[tuple[int, int] | None] = []  # (example, search) of each row, None once it is done
         self.state: S | None = None
@@ -106,19 +108,9 @@ class PackedSearch(Generic[S]):
         queue = self._queue(waiting)
         while self._fill(queue):
             assert self.state is not None
-            self.state = self.attack.step(self.threat, self._asked(), self.state)
+            self.state = self.attack.step(self.threat, self.asked, self.state)
             self.tick(len(self.places))
             self._settle()
-            if len(self.unfinished) >= self.subject.batch_size:
-                self._finish()
-        self._finish()
-
-    def _asked(self) -> Classifier:
-        if self.mixed is None:
-            return self.subject.model
-        exact = [place in self.exact for place in self.places] if self.exact else []
-        self.mixed.exact = torch.tensor(exact, device=self.subject.examples.device) if any(exact) else None
-        return self.mixed
 
     def _queue(self, waiting: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Searches in order: block by block, so that decisions fall all along and a killed run loses little."""
@@ -178,23 +170,23 @@ class PackedSearch(Generic[S]):
             place = self.places[row]
             assert place is not None
             if end.found is None and not over:
-                refuted.append(row)
-                self.exact.add(place)
-                continue
+                if not self.coarse:
+                    refuted.append(row)
+                    continue
+                end = _Ended(None, 0.0)  # what the two disagree on lies at the edge
             self._end(place, end, iterations, row)
             self.places[row] = None
-            self.exact.discard(place)
             touched.add(place[0])
         if refuted:
-            # The claim did not hold in the judge's pass (rounding): the search goes on, and asks the model itself.
+            # The claim did not hold in the judge's pass (rounding): the search goes on.
             success = state.success.clone()
             success[torch.tensor(refuted, device=success.device)] = False
             self.state = replace(state, success=success)
         self._decide(touched)
 
     def _judge(self, state: S, at: Tensor) -> list[_Ended]:
-        """What the candidates of these rows are. Where the model itself was asked, those that claim nothing are not."""
-        unseen = self.attack.hands_over_unseen or self.mixed is not None
+        """What the candidates of these rows are. Those that claim nothing are shown only where that may be wrong."""
+        unseen = self.attack.hands_over_unseen or self.coarse
         claims = torch.ones_like(at, dtype=torch.bool) if unseen else state.success[at]
         ends = [_Ended(None)] * len(at)
         shown = at[claims]
@@ -219,8 +211,7 @@ class PackedSearch(Generic[S]):
         steps = search * self.attack.budget + iterations
         if end.found is None:
             case.failed.add(search)
-            if self.mixed is not None and (case.strongest is None or end.margin < case.strongest[0]):
-                case.strongest = end.margin, self.state.select(torch.tensor([row], device=x_adv.device))
+            case.margin = min(case.margin, end.margin)
             if case.success is None and search == self.searches - 1:
                 case.decision = Decision(example, -1, float("nan"), steps, x_adv)
         elif case.success is None or search < case.success:
@@ -235,37 +226,12 @@ class PackedSearch(Generic[S]):
             if case.decided(self.searches):
                 assert case.decision is not None
                 self.decided.add(example)
-                if self.mixed is not None and case.success is None:
-                    self.unfinished.append(example)
-                else:
-                    decisions.append(case.decision)
+                decisions.append(case.decision._replace(margin=case.margin))
+                del self.cases[example]
         for row, place in enumerate(self.places):
             if place is not None and place[0] in touched:
-                success = self.cases[place[0]].success
-                if success is not None and place[1] > success:
+                live = self.cases.get(place[0])
+                if live is None or (live.success is not None and place[1] > live.success):
                     self.places[row] = None
-        self._tell(decisions)
-
-    def _finish(self) -> None:
-        """Take the last steps of the strongest search once more on the model itself, where cheaper passes failed."""
-        if not self.unfinished:
-            return
-        strongest = [case.strongest for case in map(self.cases.__getitem__, self.unfinished) if case.strongest]
-        states = [state for _, state in strongest]
-        state = type(states[0]).concat(states)
-        steps = min(FINISH, self.attack.budget)
-        state = replace(state, iteration=state.iteration - steps, success=torch.zeros_like(state.success))
-        for _ in range(steps):
-            state = self.attack.step(self.threat, self.subject.model, state)
-        decisions = []
-        for row, (example, end) in enumerate(zip(self.unfinished, self._shown(state), strict=True)):
-            found = (-1, math.nan) if end.found is None else end.found
-            decisions.append(Decision(example, *found, self.most, state.x_adv[row]))
-        self.unfinished = []
-        self._tell(decisions)
-
-    def _tell(self, decisions: Sequence[Decision]) -> None:
-        for decision in decisions:
-            del self.cases[decision.example]
         if decisions:
             self.report(decisions)

@@ -1,10 +1,12 @@
 """Searches by cheaper passes: when they are taken, and how the model itself keeps the last word.
 
-What is cheaper (bfloat16, other layouts, folded BatchNorm) also rounds differently, so that a search may miss what the
-model would have shown it, or claim what the model denies. Three things keep that from the verdicts: every candidate
-is judged on the model itself, also the strongest one of a search that found nothing; a row whose claim the model
-denied asks the model itself from then on; and where all searches of an attack failed, the strongest one's last
-`FINISH` steps are taken once more on the model itself.
+A copy of the model whose layers are laid out, folded or differentiated in a faster way answers in float32 as another
+machine would: its numbers differ in the last bits. One in bfloat16 is coarser, so that a search may miss what the
+model would have shown it, or claim what the model denies. Four things keep that from the verdicts: every claim is
+judged on the model itself; so is the strongest candidate of a search that found nothing; a claim that the model denies
+settles nothing; and an example that such a search has left near the edge, with less than `DOUBT` of its clean margin,
+is attacked once more in full on the model itself, and only that verdict counts. Why, and how well it works:
+docs/decisions/0010-searches-in-bfloat16.md.
 """
 
 import json
@@ -17,16 +19,15 @@ import torch
 from torch import nn
 
 from holdfast.attacks import Attack
-from holdfast.errors import unknown
-from holdfast.evaluation.examples import Counted
+from holdfast.errors import InvalidInput, unknown
 from holdfast.files import write_atomically
 from holdfast.processes import Processes
-from holdfast.speed import PLAIN, Demand, Passes, StandIn, candidates, trial
-from holdfast.typing import Images, Labels, Logits, Mask
+from holdfast.speed import Demand, Passes, Precision, StandIn, candidates, is_quickened, trial
+from holdfast.typing import Images, Labels
 
 EvaluationPrecision = Literal["auto", "float32", "bfloat16"]
-FINISH = 20
-LONG = 500_000  # example-passes; a shorter evaluation takes seconds and is not worth another rounding
+DOUBT = 0.1
+LONG = 500_000  # example-passes; a shorter evaluation takes seconds and is not worth a trial
 AGREES = 0.95  # share of clean inputs on which cheaper passes must predict what the model does
 
 
@@ -45,26 +46,32 @@ def settle(
     batch: tuple[Images, Labels],
     doubted: bool,
     group: Processes,
-) -> Passes:
+) -> Passes | None:
     """The passes of an evaluation's searches: those that it has begun with, or the fastest ones by a short trial.
+
+    None where nothing but the model itself is to be asked.
 
     Args:
         folder: of the evaluation, where the choice is kept.
         count: examples to attack.
         batch: a whole one.
-        doubted: the checks before the attacks have raised an alarm; "auto" then stays with the plain passes.
+        doubted: the model is to answer itself unless bfloat16 is asked for: the checks before the attacks have raised
+            an alarm, or no gradient reaches its input.
+
+    Raises:
+        InvalidInput: bfloat16 is asked of a model that cannot be copied.
     """
     path = folder / "passes.json"
     if group.first and not path.exists():
-        begun = any(folder.glob("verdicts*.jsonl"))
-        plain = precision == "float32" or (precision == "auto" and (doubted or begun))
-        chosen = PLAIN if plain else _tried(precision, model, attacks, count, batch)
-        write_atomically(path, json.dumps(asdict(chosen)).encode())
+        itself = precision != "bfloat16" and (doubted or any(folder.glob("verdicts*.jsonl")))
+        chosen = None if itself else _tried(precision, model, attacks, count, batch)
+        write_atomically(path, json.dumps(chosen and asdict(chosen)).encode())
     group.wait()
-    kept = Passes(**json.loads(path.read_text()))
-    if precision == "auto" or precision == kept.precision:
-        return kept
-    return Passes(precision)  # another evaluation than the one begun here, which its log refuses
+    kept = json.loads(path.read_text())
+    passes = None if kept is None else Passes(**kept)
+    if precision == "auto" or precision == ("float32" if passes is None else passes.precision):
+        return passes
+    return None if precision == "float32" else Passes(precision)  # another evaluation, which its log refuses
 
 
 def _tried(
@@ -73,18 +80,21 @@ def _tried(
     attacks: Sequence[Attack[Any]],
     count: int,
     batch: tuple[Images, Labels],
-) -> Passes:
+) -> Passes | None:
     x, y = batch
     demand = _demand(attacks, count / len(x))
-    if precision == "auto" and (demand.forward + demand.gradient) * len(x) < LONG:
-        return PLAIN
-    ways = candidates(x.dim() == 4, ("float32", "bfloat16") if precision == "auto" else ("bfloat16",))
+    if precision != "bfloat16" and (demand.forward + demand.gradient) * len(x) < LONG:
+        return None
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16") if precision == "auto" else (precision,)
     try:
-        chosen = trial(model, x, y, demand, ways, compiled=False).passes
-        agreeing = precision != "auto" or _agreement(model, StandIn(model, chosen), x) >= AGREES
-    except (RuntimeError, TypeError):  # a model that cannot be copied answers itself
-        return PLAIN
-    return chosen if agreeing else PLAIN
+        chosen = trial(model, x, y, demand, candidates(x.dim() == 4, precisions), compiled=False).passes
+        agreeing = _agreement(model, StandIn(model, chosen), x) >= AGREES
+    except (RuntimeError, TypeError) as error:
+        if precision != "bfloat16":
+            return None
+        raise InvalidInput(f"the model cannot be copied ({error}), as bfloat16 needs; evaluate in float32") from error
+    needless = chosen.plain and not is_quickened(model)
+    return chosen if precision == "bfloat16" or (agreeing and not needless) else None
 
 
 def _demand(attacks: Sequence[Attack[Any]], batches: float) -> Demand:
@@ -99,25 +109,3 @@ def _demand(attacks: Sequence[Attack[Any]], batches: float) -> Demand:
 @torch.no_grad()
 def _agreement(model: nn.Module, cheap: StandIn, x: Images) -> float:
     return float((model(x).argmax(dim=1) == cheap(x).argmax(dim=1)).float().mean())
-
-
-class Mixed:
-    """Asks cheaper passes, and the model itself for the rows that `exact` names.
-
-    Attributes:
-        exact: [B] bool for a batch of B rows, or None for no row. A batch of another size, as attacks that ask several
-            times in one pass make it, is then asked of the model itself.
-    """
-
-    def __init__(self, model: Counted, cheap: Counted) -> None:
-        self.model, self.cheap = model, cheap
-        self.exact: Mask | None = None
-
-    def __call__(self, x: Images) -> Logits:
-        if self.exact is None:
-            return self.cheap(x)
-        if len(self.exact) != len(x) or bool(self.exact.all()):
-            return self.model(x)
-        cheap, exact = (~self.exact).nonzero()[:, 0], self.exact.nonzero()[:, 0]
-        logits = torch.cat([self.cheap(x[cheap]), self.model(x[exact])])
-        return logits[torch.cat([cheap, exact]).argsort()]

@@ -1,6 +1,7 @@
 """VerdictLog: verdicts written down as they come, so that a killed evaluation goes on where it was."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ class VerdictLog:
         self.attacks = tuple(attacks)
         self.predictions: dict[int, tuple[int, int]] = {}  # example -> (label, clean prediction)
         self.attacked: dict[str, dict[int, Verdict]] = {attack: {} for attack in self.attacks}
+        self.margins: dict[int, float] = {}  # example -> the least that the model had under any attack
         header = {"schema": SCHEMA, "identity": dict(identity), "attacks": list(self.attacks)}
         self._header = (json.dumps(header, sort_keys=True) + "\n").encode()
         whole = self._read()
@@ -87,14 +89,15 @@ class VerdictLog:
             self._add_clean(example, int(line["label"]), int(line["prediction"]))
         else:
             found = int(line.get("adversarial_prediction", -1))
-            self._add(line["attack"], example, (found, float(line.get("distance", "nan")), int(line["steps"])))
+            verdict = (found, float(line.get("distance", "nan")), int(line["steps"]))
+            self._add(line["attack"], example, verdict, float(line.get("margin", "inf")))
 
     def _add_clean(self, example: int, label: int, prediction: int) -> None:
         if example in self.predictions:
             raise InvalidInput(f"the clean prediction of example {example} is already in the log")
         self.predictions[example] = (label, prediction)
 
-    def _add(self, attack: str, example: int, verdict: Verdict) -> None:
+    def _add(self, attack: str, example: int, verdict: Verdict, margin: float) -> None:
         if attack not in self.attacked:
             raise InvalidInput(f"attack {attack!r} is not among {', '.join(self.attacks)}")
         if example not in self.predictions:
@@ -102,6 +105,7 @@ class VerdictLog:
         if example in self.attacked[attack]:
             raise InvalidInput(f"the verdict of {attack} on example {example} is already in the log")
         self.attacked[attack][example] = verdict
+        self.margins[example] = min(margin, self.margins.get(example, math.inf))
 
     def record_clean(self, example: ArrayLike, label: ArrayLike, prediction: ArrayLike) -> None:
         """Append clean predictions: int [B] each. On return they are on the disk."""
@@ -118,17 +122,22 @@ class VerdictLog:
         adversarial_prediction: ArrayLike,
         distance: ArrayLike,
         steps: ArrayLike,
+        margin: ArrayLike | None = None,
     ) -> None:
         """Append verdicts of one attack, [B] each; adversarial_prediction is -1 for an example that survived.
 
-        The distance of a survivor is ignored. On return the verdicts are on the disk.
+        The distance of a survivor is ignored. `margin` is the least that the model was seen to have at a candidate
+        that is no adversary, inf where none was shown to it. On return the verdicts are on the disk.
         """
         lines = []
-        distances = np.asarray(distance, dtype=np.float64).tolist()
-        columns = zip(_ints(example), _ints(adversarial_prediction), distances, _ints(steps), strict=True)
-        for e, found, d, s in columns:
-            self._add(attack, e, (found, d, s) if found >= 0 else (-1, float("nan"), s))
+        count = len(_ints(example))
+        distances, margins = _floats(distance), [math.inf] * count if margin is None else _floats(margin)
+        columns = zip(_ints(example), _ints(adversarial_prediction), distances, _ints(steps), margins, strict=True)
+        for e, found, d, s, m in columns:
+            self._add(attack, e, (found, d, s) if found >= 0 else (-1, math.nan, s), m)
             line = {"example": e, "attack": attack, "steps": s}
+            if math.isfinite(m):
+                line["margin"] = m
             lines.append({**line, "adversarial_prediction": found, "distance": d} if found >= 0 else line)
         self._append(lines)
 
@@ -206,6 +215,10 @@ class VerdictLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _floats(values: ArrayLike) -> list[float]:
+    return [float(value) for value in np.asarray(values, dtype=np.float64).tolist()]
 
 
 def _ints(values: ArrayLike) -> list[int]:

@@ -18,10 +18,20 @@ from torch.nn import functional as F
 def quicken(model: nn.Module) -> None:
     """Give the convolutions of one channel of a copy that is asked in searches alone the quick gradient."""
     for layer in model.modules():
-        plain = type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-        if plain and layer.in_channels == 1 and layer.weight.device.type == "cpu":
+        if _is_slow(layer):
             # In place, so that whoever holds the layer (a list, say) holds the quick one.
             layer.__class__ = _OneChannel
+
+
+def is_quickened(model: nn.Module) -> bool:
+    """Whether a copy of the model would have anything of `quicken`."""
+    return any(map(_is_slow, model.modules()))
+
+
+def _is_slow(layer: nn.Module) -> bool:
+    if type(layer) is not nn.Conv2d or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return False
+    return layer.in_channels == 1 and layer.weight.device.type == "cpu"
 
 
 class _OneChannel(nn.Conv2d):
