@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.attacks import Square, run, windows
+from holdfast.attacks.square import SquareState
 from holdfast.errors import InvalidInput
 from holdfast.losses import margin
 from holdfast.noise import Noise
 from holdfast.testing import check_attack
 from holdfast.threat import L1, L2, Linf, ThreatModel
+from holdfast.typing import Classifier
 
 THREATS = (Linf(0.1), L2(0.6), L1(2.0))
 NOISE = Noise.of(1, torch.arange(12))
@@ -170,6 +172,31 @@ def test_the_start_elsewhere_is_tiles_that_use_up_the_ball(threat: ThreatModel, 
 @pytest.mark.parametrize("shape", [(2, 4, 5), (9,), (2, 9)], ids=["images", "tables", "signals"])
 def test_the_laws_of_an_attack(shape: tuple[int, ...]) -> None:
     check_attack(Square(queries=15), shape=shape, random=True)
+
+
+def test_a_window_that_changes_nothing_asks_nothing(cnn: nn.Module, images: Tensor) -> None:
+    """And the search goes the way that it goes when everything is asked."""
+
+    class Everything(Square):
+        def _ask(self, model: Classifier, state: SquareState) -> tuple[Tensor, Tensor]:
+            logits = model(state.point).detach()
+            return margin(logits, state.y), logits.argmax(dim=1) != state.y
+
+    asked = {Square: 0, Everything: 0}
+    found = {}
+    for kind in asked:
+
+        def model(x: Tensor, kind: type[Square] = kind) -> Tensor:
+            asked[kind] += len(x)
+            return cnn(x)
+
+        y = cnn(images).argmax(dim=1)
+        noise = Noise.of(0, torch.arange(len(images)))
+        found[kind] = run(kind(queries=300), Linf(0.02), model, images, y, noise)
+    assert asked[Everything] == 301 * len(images)
+    assert 0.5 < asked[Square] / asked[Everything] < 0.98
+    assert torch.equal(found[Square].x_adv, found[Everything].x_adv)
+    assert torch.equal(found[Square].least, found[Everything].least)
 
 
 def test_a_search_never_needs_gradients(images: Tensor) -> None:

@@ -12,7 +12,7 @@ from holdfast.attacks.base import Attack, State, opening, picked
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
 from holdfast.threat import L1, L2, Linf, ThreatModel
-from holdfast.typing import Classifier, Images, Labels, PerExample
+from holdfast.typing import Classifier, Images, Labels, Mask, PerExample
 
 _POWER = {"L2": 2, "L1": 4}  # of the pyramids' steps
 
@@ -78,10 +78,7 @@ class Square(Attack[SquareState]):
         return SquareState(**vars(base), least=torch.full_like(y, torch.inf, dtype=x.dtype))
 
     def step(self, threat: ThreatModel, model: Classifier, state: SquareState) -> SquareState:
-        with torch.no_grad():
-            logits = losses.precise(model(state.point))
-        margin = losses.margin(logits, state.y).to(state.least.dtype)
-        wrong = logits.argmax(dim=1) != state.y
+        margin, wrong = self._ask(model, state)
         # A wrong answer counts whatever its margin: at a tie that is 0, and may not be less than before.
         better = (margin < state.least) | (wrong & ~state.success)
         x_adv = picked(better, state.point, state.x_adv)
@@ -94,6 +91,25 @@ class Square(Attack[SquareState]):
             success=state.success | wrong,
             iteration=state.iteration + 1,
         )
+
+    def _ask(self, model: Classifier, state: SquareState) -> tuple[PerExample, Mask]:
+        """Margin at each point, and where the model is wrong.
+
+        A tenth of the windows find every pixel in its corner already (on MNIST, from the first hundreds of queries
+        on). Their answer is known; on CPUs, where looking for them costs no waiting, they are not asked for.
+        """
+        margin, wrong = state.least.clone(), torch.zeros_like(state.success)
+        asked = torch.arange(len(margin), device=margin.device)
+        if margin.device.type == "cpu":
+            changed = (state.point != state.x_adv).flatten(1).any(dim=1)
+            asked = (changed | (state.iteration == 0)).nonzero()[:, 0]
+        if len(asked):
+            with torch.no_grad():
+                logits = losses.precise(model(state.point[asked]))
+            y = state.y[asked]
+            margin[asked] = losses.margin(logits, y).to(margin.dtype)
+            wrong[asked] = logits.argmax(dim=1) != y
+        return margin, wrong
 
     def _propose(self, threat: ThreatModel, x: Images, x_adv: Images, state: SquareState) -> Images:
         """The next point to ask for, from the best one."""
