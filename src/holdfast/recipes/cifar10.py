@@ -2,27 +2,9 @@
 
 from dataclasses import replace
 
+from holdfast import methods
 from holdfast.attacks import FGSM, FGSMRS, NFGSM, PGD, Gaussian, Uniform
 from holdfast.data import HorizontalFlip, RandomCrop, source
-from holdfast.methods import (
-    ADR,
-    ADRTRADES,
-    ATLAS,
-    AWP,
-    CURE,
-    FGSMAT,
-    FGSMRSAT,
-    LLR,
-    NFGSMAT,
-    PGDAT,
-    SPROUT,
-    TRADES,
-    GlobalComponent,
-    GradAlign,
-    JacobianRegularisation,
-    Natural,
-    WorstPoint,
-)
 from holdfast.models import PreActResNet18, WideResNet
 from holdfast.recipe import SGD, OneCycle, Recipe, Step
 from holdfast.recipes import citations
@@ -35,7 +17,7 @@ _WONG = f"{citations.WONG}, CIFAR10/train_fgsm.py"
 
 def fgsm_rs() -> Recipe:
     return Recipe(
-        method=FGSMRSAT(inner=FGSMRS(step_size=10 / 8)),
+        method=methods.FGSMRSAT(inner=FGSMRS(step_size=10 / 8)),
         threat=Linf("8/255"),
         data=source("cifar10"),
         model=PreActResNet18(mean=_MEAN, std=_STD),
@@ -51,7 +33,7 @@ def fgsm_rs() -> Recipe:
 def n_fgsm() -> Recipe:
     return replace(
         fgsm_rs(),
-        method=NFGSMAT(inner=NFGSM(step_size=1.0, initial=Uniform(2.0))),
+        method=methods.NFGSMAT(inner=NFGSM(step_size=1.0, initial=Uniform(2.0))),
         epochs=30,
         sources=cited(f"{citations.N_FGSM}, train.py, experiments.sh"),
     )
@@ -60,7 +42,7 @@ def n_fgsm() -> Recipe:
 def fgsm() -> Recipe:
     return replace(
         fgsm_rs(),
-        method=FGSMAT(inner=FGSM(step_size=1.0), clean_weight=0.0),
+        method=methods.FGSMAT(inner=FGSM(step_size=1.0), clean_weight=0.0),
         model=PreActResNet18(),
         schedule=OneCycle(peak=0.4),
         epochs=30,
@@ -72,10 +54,10 @@ def atlas() -> Recipe:
     ours = {"method": citations.ATLAS, "method.inner": _WONG, "eps_warmup": "ours"}
     return replace(
         fgsm_rs(),
-        method=ATLAS(
+        method=methods.ATLAS(
             inner=FGSMRS(step_size=10 / 8),
-            local_component=WorstPoint(rho=2 / 3, ramp=0.5),
-            global_component=GlobalComponent(beta=1.0),
+            local_component=methods.WorstPoint(rho=2 / 3, ramp=0.5),
+            global_component=methods.GlobalComponent(beta=1.0),
         ),
         eps_warmup=0.3,
         sources=cited(f"ours, in the setting of {_WONG}", ours),
@@ -84,7 +66,7 @@ def atlas() -> Recipe:
 
 def pgd_at() -> Recipe:
     return Recipe(
-        method=PGDAT(inner=PGD(steps=10, step_size=2 / 8)),
+        method=methods.PGDAT(inner=PGD(steps=10, step_size=2 / 8)),
         threat=Linf("8/255"),
         data=source("cifar10"),
         model=PreActResNet18(mean=_MEAN, std=_STD),
@@ -98,12 +80,12 @@ def pgd_at() -> Recipe:
 
 
 def natural() -> Recipe:
-    return replace(pgd_at(), method=Natural(), sources=cited(f"{citations.RICE}, train_cifar.py --attack none"))
+    return replace(pgd_at(), method=methods.Natural(), sources=cited(f"{citations.RICE}, train_cifar.py --attack none"))
 
 
 def trades() -> Recipe:
     return Recipe(
-        method=TRADES(beta=6.0, inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001))),  # 0.007
+        method=methods.TRADES(beta=6.0, inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001))),  # 0.007
         threat=Linf(0.031),
         data=source("cifar10"),
         model=WideResNet(depth=34, widen=10),
@@ -119,7 +101,7 @@ def trades() -> Recipe:
 def llr() -> Recipe:
     config = f"{citations.LLR}, config.py, datasets.py, wide_resnet.py"
     return Recipe(
-        method=LLR(),
+        method=methods.LLR(),
         threat=Linf(8 / 255),
         data=source("cifar10"),
         model=WideResNet(
@@ -149,7 +131,7 @@ def llr() -> Recipe:
 def adr() -> Recipe:
     release = f"{citations.ADR}, ADR_tf/config.json, README.md, train_compact.py"
     return Recipe(
-        method=ADR(inner=PGD(steps=10, step_size=2 / 8)),
+        method=methods.ADR(inner=PGD(steps=10, step_size=2 / 8)),
         threat=Linf(8 / 255),
         data=source("cifar10"),
         model=PreActResNet18(mean=_MEAN, std=_STD),
@@ -172,7 +154,7 @@ def adr_trades() -> Recipe:
     port = f"{citations.ADR}, ADR_pt/adr.py, models.py, mysetting.py, 02a_adversarial_training.py"
     return replace(
         trades(),
-        method=ADRTRADES(
+        method=methods.ADRTRADES(
             global_smoothness=1.0,
             inner=PGD(steps=10, step_size=7 / 31, initial=Gaussian(0.001)),  # 0.007
         ),
@@ -195,7 +177,7 @@ def cure() -> Recipe:
     }
     return replace(
         fgsm_rs(),
-        method=CURE(weight=4 * 0.2, h=3 * 0.2, begin=0.5, ramp=0.5 / 3),
+        method=methods.CURE(weight=4 * 0.2, h=3 * 0.2, begin=0.5, ramp=0.5 / 3),
         epochs=30,
         sources=cited(f"ours, in the setting of {_WONG}", sources),
     )
@@ -205,7 +187,7 @@ def jacobian() -> Recipe:
     sources = {"method": f"{citations.HOFFMAN}, README.md"}
     return replace(
         natural(),
-        method=JacobianRegularisation(weight=0.01, projections=1),
+        method=methods.JacobianRegularisation(weight=0.01, projections=1),
         sources=cited(f"ours, as {citations.RICE}, train_cifar.py --attack none", sources),
     )
 
@@ -213,7 +195,7 @@ def jacobian() -> Recipe:
 def grad_align() -> Recipe:
     return replace(
         fgsm(),
-        method=GradAlign(method=fgsm().method, weight=0.2),
+        method=methods.GradAlign(method=fgsm().method, weight=0.2),
         optimizer=SGD(lr=0.3, momentum=0.9, weight_decay=5e-4),
         sources=cited(f"{citations.GRAD_ALIGN}, train.py, sh/exps_diff_eps_cifar10.sh"),
     )
@@ -221,14 +203,14 @@ def grad_align() -> Recipe:
 
 def awp() -> Recipe:
     sources = cited(f"{citations.AWP}, AT_AWP/train_cifar10.py")
-    return replace(pgd_at(), method=AWP(method=pgd_at().method, gamma=0.01), sources=sources)
+    return replace(pgd_at(), method=methods.AWP(method=pgd_at().method, gamma=0.01), sources=sources)
 
 
 def trades_awp() -> Recipe:
-    inside = TRADES(beta=6.0, inner=PGD(steps=10, step_size=2 / 8, initial=Gaussian(0.001)))
+    inside = methods.TRADES(beta=6.0, inner=PGD(steps=10, step_size=2 / 8, initial=Gaussian(0.001)))
     return replace(
         trades(),
-        method=AWP(method=inside, gamma=0.005, warmup=9 / 200),  # from epoch 10 on, counted from 1
+        method=methods.AWP(method=inside, gamma=0.005, warmup=9 / 200),  # from epoch 10 on, counted from 1
         threat=Linf("8/255"),
         optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=5e-4),
         schedule=Step(milestones=(99 / 200, 149 / 200), drop=0.1),  # before epochs 100 and 150, counted from 1
@@ -240,7 +222,7 @@ def trades_awp() -> Recipe:
 def sprout() -> Recipe:
     script = f"{citations.SPROUT}, main_cus.py, train_resume.sh"
     return Recipe(
-        method=SPROUT(weight_steps=3),
+        method=methods.SPROUT(weight_steps=3),
         threat=Linf(8 / 255),
         data=source("cifar10"),
         model=PreActResNet18(),

@@ -2,31 +2,9 @@
 
 from dataclasses import replace
 
+from holdfast import methods
 from holdfast.attacks import FGSM, FGSMRS, PGD, Gaussian, SoftMargin, Uniform
 from holdfast.data import source
-from holdfast.methods import (
-    ADR,
-    ADRTRADES,
-    ATLAS,
-    AWP,
-    CURE,
-    FGSMAT,
-    FGSMRSAT,
-    LLR,
-    MART,
-    MMA,
-    NFGSMAT,
-    PGDAT,
-    SPROUT,
-    TRADES,
-    YOPO,
-    FreeAT,
-    GlobalComponent,
-    GradAlign,
-    JacobianRegularisation,
-    Natural,
-    WorstPoint,
-)
 from holdfast.models import MLP, MadryCNN, TradesCNN, WongCNN
 from holdfast.recipe import SGD, Adam, Constant, OneCycle, Recipe, Step
 from holdfast.recipes import citations
@@ -40,7 +18,7 @@ _LIKE_WONG = f"ours, in the setting of {_WONG}"
 
 def fgsm_rs() -> Recipe:
     return Recipe(
-        method=FGSMRSAT(inner=FGSMRS(step_size=1.25, initial=Uniform(clip=False))),  # 0.375
+        method=methods.FGSMRSAT(inner=FGSMRS(step_size=1.25, initial=Uniform(clip=False))),  # 0.375
         threat=Linf(0.3),
         data=source("mnist"),
         model=WongCNN(),
@@ -53,29 +31,29 @@ def fgsm_rs() -> Recipe:
 
 
 def natural() -> Recipe:
-    return replace(fgsm_rs(), method=Natural(), sources=cited(f"{_WONG} --attack none"))
+    return replace(fgsm_rs(), method=methods.Natural(), sources=cited(f"{_WONG} --attack none"))
 
 
 def fgsm() -> Recipe:
     sources = cited(_LIKE_WONG, {"method": citations.GOODFELLOW})
-    return replace(fgsm_rs(), method=FGSMAT(), sources=sources)
+    return replace(fgsm_rs(), method=methods.FGSMAT(), sources=sources)
 
 
 def n_fgsm() -> Recipe:
     # A control: noise of twice eps 0.3 leaves little of a digit, and one-step training on it collapses here.
     method = f"{citations.N_FGSM}, its factors for CIFAR-10; nobody has published them for MNIST"
     sources = cited(_LIKE_WONG, {"method": method})
-    return replace(fgsm_rs(), method=NFGSMAT(), sources=sources)
+    return replace(fgsm_rs(), method=methods.NFGSMAT(), sources=sources)
 
 
 def atlas() -> Recipe:
     ours = {"method": citations.ATLAS, "eps_warmup": "ours", "epochs": "ours", "batch_size": "ours"}
     return replace(
         fgsm_rs(),
-        method=ATLAS(
+        method=methods.ATLAS(
             inner=FGSMRS(step_size=1.25, initial=Uniform(clip=False)),
-            local_component=WorstPoint(rho=2 / 3, ramp=0.5),
-            global_component=GlobalComponent(beta=1.0),
+            local_component=methods.WorstPoint(rho=2 / 3, ramp=0.5),
+            global_component=methods.GlobalComponent(beta=1.0),
         ),
         epochs=5,
         batch_size=128,
@@ -86,7 +64,7 @@ def atlas() -> Recipe:
 
 def pgd_at() -> Recipe:
     return Recipe(
-        method=PGDAT(inner=PGD(steps=40, step_size=1 / 30)),  # 0.01
+        method=methods.PGDAT(inner=PGD(steps=40, step_size=1 / 30)),  # 0.01
         threat=Linf(0.3),
         data=source("mnist"),
         model=MadryCNN(),
@@ -105,12 +83,12 @@ def free() -> Recipe:
     sources = cited(
         _LIKE_WONG, {"method": f"{citations.FREE_CIFAR}, its CIFAR-10", "epochs": "ours", "eps_warmup": "ours"}
     )
-    return replace(fgsm_rs(), method=FreeAT(replays=8), epochs=2, eps_warmup=0.3, sources=sources)
+    return replace(fgsm_rs(), method=methods.FreeAT(replays=8), epochs=2, eps_warmup=0.3, sources=sources)
 
 
 def trades() -> Recipe:
     return Recipe(
-        method=TRADES(beta=1.0, inner=PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))),
+        method=methods.TRADES(beta=1.0, inner=PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))),
         threat=Linf(0.3),
         data=source("mnist"),
         model=TradesCNN(dropout=0.5),
@@ -124,7 +102,7 @@ def trades() -> Recipe:
 
 def yopo() -> Recipe:
     return Recipe(
-        method=YOPO(outer=5, inner=PGD(steps=10, step_size=1 / 30)),  # 0.01
+        method=methods.YOPO(outer=5, inner=PGD(steps=10, step_size=1 / 30)),  # 0.01
         threat=Linf(0.3),
         data=source("mnist"),
         model=TradesCNN(dropout=0.5),
@@ -141,7 +119,7 @@ def mma() -> Recipe:
     inner = PGD(steps=40, step_size=2.5 / 40, criterion=SoftMargin())
     return replace(
         pgd_at(),
-        method=MMA(max_radius=0.45 / 0.3, min_radius=0.1 / 0.3, clean_weight=1 / 3, inner=inner),
+        method=methods.MMA(max_radius=0.45 / 0.3, min_radius=0.1 / 0.3, clean_weight=1 / 3, inner=inner),
         sources=cited(published, {"epochs": f"{published}: 100,000 steps, rounded to epochs of 59,000 images"}),
     )
 
@@ -150,7 +128,7 @@ def mart() -> Recipe:
     like_trades = f"ours, in the setting of {citations.TRADES}, train_trades_mnist.py"
     inner = PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))
     sources = cited(like_trades, {"method": f"{citations.MART}, its CIFAR-10", "method.inner": like_trades})
-    return replace(trades(), method=MART(beta=6.0, inner=inner), sources=sources)
+    return replace(trades(), method=methods.MART(beta=6.0, inner=inner), sources=sources)
 
 
 def llr() -> Recipe:
@@ -158,7 +136,7 @@ def llr() -> Recipe:
     ours = {"method": method, "model": f"{_WONG}, but softplus as in {citations.LLR}", "eps_warmup": "ours"}
     return replace(
         fgsm_rs(),
-        method=LLR(),
+        method=methods.LLR(),
         model=WongCNN(activation="softplus"),
         eps_warmup=0.3,
         sources=cited(_LIKE_WONG, ours),
@@ -170,7 +148,7 @@ def adr() -> Recipe:
     inner = PGD(steps=40, step_size=1 / 30)
     return replace(
         trades(),
-        method=ADR(1.0, 1.0, global_smoothness=1.0, layer="flatten", inner=inner, batch_statistics=False),
+        method=methods.ADR(1.0, 1.0, global_smoothness=1.0, layer="flatten", inner=inner, batch_statistics=False),
         schedule=Step(milestones=(0.55, 0.75, 0.9), drop=0.1),
         sources=cited(port),
     )
@@ -178,13 +156,13 @@ def adr() -> Recipe:
 
 def adr_trades() -> Recipe:
     inner = PGD(steps=40, step_size=1 / 30, initial=Gaussian(0.001))
-    return replace(adr(), method=ADRTRADES(global_smoothness=1.0, layer="flatten", inner=inner))
+    return replace(adr(), method=methods.ADRTRADES(global_smoothness=1.0, layer="flatten", inner=inner))
 
 
 def cure() -> Recipe:
     # The numbers of the reference, for CIFAR-10, leave MNIST as fragile as natural training at eps 0.3.
     sources = cited(_LIKE_WONG, {"method": "ours, chosen by hand on held-out images"})
-    return replace(fgsm_rs(), method=CURE(weight=4.0, h=3.0, ramp=0.4), sources=sources)
+    return replace(fgsm_rs(), method=methods.CURE(weight=4.0, h=3.0, ramp=0.4), sources=sources)
 
 
 def jacobian() -> Recipe:
@@ -192,7 +170,7 @@ def jacobian() -> Recipe:
     weight = f"{example}: 0.1, times the square of the deviation 0.3081 that it divides the inputs by"
     return replace(
         fgsm_rs(),
-        method=JacobianRegularisation(weight=0.1 * 0.3081**2, projections=1),
+        method=methods.JacobianRegularisation(weight=0.1 * 0.3081**2, projections=1),
         model=MLP(hidden=(200, 200), mean=(0.1307,), std=(0.3081,)),
         optimizer=SGD(lr=0.01, momentum=0.9, weight_decay=5e-4),
         schedule=Constant(),
@@ -206,7 +184,7 @@ def grad_align() -> Recipe:
     method = f"{citations.GRAD_ALIGN}, its CIFAR-10 at 8/255; nobody has published a weight for MNIST"
     return replace(
         fgsm_rs(),
-        method=GradAlign(method=FGSMAT(inner=FGSM(), clean_weight=0.0), weight=0.2),
+        method=methods.GradAlign(method=methods.FGSMAT(inner=FGSM(), clean_weight=0.0), weight=0.2),
         sources=cited(_LIKE_WONG, {"method": method}),
     )
 
@@ -214,14 +192,14 @@ def grad_align() -> Recipe:
 def awp() -> Recipe:
     sources = {"method": f"{citations.AWP}, its CIFAR-10", "method.method": _MADRY}
     return replace(
-        pgd_at(), method=AWP(method=pgd_at().method, gamma=0.01), sources=cited(f"ours, as {_MADRY}", sources)
+        pgd_at(), method=methods.AWP(method=pgd_at().method, gamma=0.01), sources=cited(f"ours, as {_MADRY}", sources)
     )
 
 
 def sprout() -> Recipe:
     script = f"{citations.SPROUT}, main_cus.py, train_resume.sh"
     return Recipe(
-        method=SPROUT(weight_steps=3),
+        method=methods.SPROUT(weight_steps=3),
         threat=Linf(0.3),
         data=source("mnist"),
         model=WongCNN(),
