@@ -13,16 +13,15 @@ METHODS_FILE = """
 from dataclasses import dataclass
 from holdfast.methods import AWP, PGDAT, Batch, Method, TRADES
 from holdfast.recipes import recipe
-from holdfast.recipes import digits
 
 @dataclass(frozen=True)
 class Own(PGDAT):
     weight: float = 1.0
 
 instance = Own(weight=2.0)
-whole = digits.natural()
+whole = recipe("digits", "natural")
 around = AWP(method=TRADES())
-def function(): return digits.trades()
+def function(): return recipe("digits", "trades")
 def factory(): return Own(weight=3.0)
 def needs(x): return x
 def wrong(): return 5
