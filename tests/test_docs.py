@@ -1,4 +1,4 @@
-"""The code of the pages in docs/ runs as it stands there."""
+"""The code of the README and of the pages in docs/ runs as it stands there."""
 
 import re
 from pathlib import Path
@@ -25,6 +25,14 @@ THREAT = Linf(0.3)
 def code(page: str) -> str:
     """The Python blocks of a page, one after the other."""
     return "\n\n".join(re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL))
+
+
+def test_the_code_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    shorter = code("../README.md").replace("epochs=10", "epochs=0.1")
+    exec(shorter.replace("n=100", "n=5, with_curves=False, progress=False"), found)
+    assert len(found["evaluation"].verdicts) == 5
 
 
 def test_the_comparison_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
