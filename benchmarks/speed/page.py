@@ -15,7 +15,8 @@ NOTES = {
         "greatest] of the rounds. The step is the trainer's own, with batch, augmentation, noise, optimizer and log; "
         "the bare passes are float32 forward and backward passes that the algorithm cannot do without and the "
         "optimizer's step, on a batch that lies ready. `holdfast` is the step as recipes have it, by the passes "
-        "that its trial chooses, `holdfast, plain float32` the one whose passes are like the bare ones. "
+        "that its trial chooses, `holdfast, plain float32` the one whose passes are like the bare ones; the passes of "
+        "that trial alone are a line of their own, so that what the trainer adds to them is seen. "
         "MAIR has no FGSM-RS: its AT with one step of 1.25 eps stands there; it searches in eval mode, which is "
         "cheaper than the batch statistics that FGSM-RS and PGD-10 take here and in their papers' codes. ART "
         "attacks in batches of 32 in PGD-10 and climbs cross-entropy in TRADES. Nobody else has ATLAS.",

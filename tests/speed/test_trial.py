@@ -58,6 +58,13 @@ def test_compilation_must_earn_its_time_back(cnn: nn.Module, times: Times) -> No
     assert chosen(cnn, Demand(gradient=1), compiled=True).passes == COMPILED
 
 
+def test_compiled_passes_need_no_more_than_to_earn_their_time_back(cnn: nn.Module, times: Times) -> None:
+    """They round as the eager ones do, so that a small gain is worth having."""
+    times({HALF: costing(HALF, 0.5, 0.5), COMPILED: costing(COMPILED, 0.47, 0.47, compile_seconds=60.0)})
+    assert chosen(cnn, Demand(gradient=1500, training=1500), None).passes == COMPILED
+    assert chosen(cnn, Demand(gradient=500, training=500), None).passes == HALF
+
+
 def test_what_cannot_be_had_is_told_and_not_chosen() -> None:
     class Stubborn(nn.Module):
         def __deepcopy__(self, memo: dict[int, object]) -> "Stubborn":
