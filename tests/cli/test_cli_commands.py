@@ -20,21 +20,22 @@ from holdfast.results import Evaluation
 from holdfast.training import load_recipe, run
 
 Capture = pytest.CaptureFixture[str]
+COMMANDS = ("train", "evaluate", "compare", "diagnose", "report", "recipes", "methods")
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom holdfast.cli import main\n"
-        "try:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom contextlib import suppress\nfrom holdfast.cli import main\n"
+        f"for command in {COMMANDS}:\n    with suppress(SystemExit):\n        main([command, '--help'])\n"
         "heavy = {'torch', 'numpy', 'pyarrow', 'sklearn', 'jinja2', 'tqdm', 'PIL'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "examples:" in done.stdout
+    assert done.stdout.count("usage: holdfast") == len(COMMANDS)
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["compare"], ["report"], ["recipes"], ["methods"]])
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
 def test_every_command_explains_itself(command: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])

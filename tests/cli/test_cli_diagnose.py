@@ -1,8 +1,6 @@
 """`holdfast diagnose`, and the report that shows what it found."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,22 +18,8 @@ def net():
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    Path("mine.py").write_text(NET)
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys\nfrom holdfast.cli import main\n"
-        "try:\n    main(['diagnose', '--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numpy', 'jinja2', 'tqdm'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "holdfast diagnose runs/mine" in done.stdout
+def _beside_a_network(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
 
 
 def test_the_file_is_called_as_its_writer_calls_it() -> None:
@@ -43,7 +27,7 @@ def test_the_file_is_called_as_its_writer_calls_it() -> None:
 
 
 def test_what_is_printed_is_what_is_saved(capsys: Capture) -> None:
-    command = "diagnose mine.py:net --data digits --eps 0.1 --n 20 --seed 2 --which linearity,alignment,invariance"
+    command = "diagnose net.py:net --data digits --eps 0.1 --n 20 --seed 2 --which linearity,alignment,invariance"
     assert main(command.split()) == 0
     said = capsys.readouterr().out
     [folder] = Path("diagnostics").glob("*/Linf-0.1-n20-digits-linearity-alignment-invariance-s2")
@@ -67,7 +51,7 @@ def test_what_is_printed_is_what_is_saved(capsys: Capture) -> None:
 
 
 def test_the_report_shows_what_was_found(capsys: Capture) -> None:
-    diagnose = ["diagnose", "mine.py:net", "--data", "digits", "--eps", "0.1", "--n", "4", "--out"]
+    diagnose = ["diagnose", "net.py:net", "--data", "digits", "--eps", "0.1", "--n", "4", "--out"]
     for name in ("alignment", "linearity"):
         assert main([*diagnose, f"run/diagnostics/{name}", "--which", name]) == 0
     found = Diagnostics.load(Path("run/diagnostics/linearity")).linearity
@@ -87,6 +71,6 @@ def test_the_report_shows_what_was_found(capsys: Capture) -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_clear_message(rest: str, said: str, capsys: Capture) -> None:
-    assert main(["diagnose", "mine.py:net", *rest.split()]) == 2
+    assert main(["diagnose", "net.py:net", *rest.split()]) == 2
     assert said in capsys.readouterr().err
     assert not Path("diagnostics").exists()
