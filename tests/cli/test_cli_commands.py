@@ -111,9 +111,13 @@ def test_a_model_from_a_users_file_is_measured(capsys: Capture) -> None:
     Path("net.py").write_text(
         "from torch import nn\ndef net(classes): return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))"
     )
-    assert main(["evaluate", "net.py:net", "--data", "digits", "--eps", "8/255", "--attacks", "pgd", "--n", "5"]) == 0
+    command = ["evaluate", "net.py:net", "--data", "digits", "--eps", "8/255", "--attacks", "pgd", "--n", "5"]
+    assert main(command) == 0
     assert "net on digits" in capsys.readouterr().out
-    assert Evaluation.load(Path("evaluations/net-net/pgd-Linf-8-255-digits-n5")).run is None
+    folder = Path("evaluations/net-net/pgd-Linf-8-255-digits-n5")
+    assert Evaluation.load(folder).run is None
+    assert main([*command, "--precision", "bfloat16"]) == 0, "beside the other, not in its place"
+    assert Evaluation.load(Path(f"{folder}-bfloat16")).attacks == Evaluation.load(folder).attacks
 
 
 def test_methods_and_recipes_are_listed(capsys: Capture) -> None:

@@ -30,7 +30,7 @@ def test_what_is_printed_is_what_is_saved(capsys: Capture) -> None:
     command = "diagnose net.py:net --data digits --eps 0.1 --n 20 --seed 2 --which linearity,alignment,invariance"
     assert main(command.split()) == 0
     said = capsys.readouterr().out
-    [folder] = Path("diagnostics").glob("*/Linf-0.1-n20-digits-linearity-alignment-invariance-s2")
+    [folder] = Path("diagnostics").glob("*/Linf-0.1-digits-n20-s2-linearity-alignment-invariance")
     found = Diagnostics.load(folder)
     assert (found.n, found.seed, found.threat.eps_text) == (20, 2, "0.1")
     assert found.command == f"holdfast {command}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.folders import DIAGNOSTICS
 from holdfast.cli.layout import percent, say, table
+from holdfast.cli.measuring import add_options, label
 
 if TYPE_CHECKING:
     from holdfast.cli.subject import Subject
@@ -45,16 +46,9 @@ def add(commands: Any) -> None:
     parser.add_argument("model", metavar="RUN", help="the folder of a run, or PATH.py:FUNCTION that returns a network")
     parser.add_argument("--which", metavar="NAMES", help="some of the diagnostics, with commas (default: all)")
     parser.add_argument("--n", "-n", type=int, default=100, help="the first N test images (default: 100)")
-    parser.add_argument("--weights", default="best", help="of the run: best (on held-out images; default) or last")
-    parser.add_argument("--data", help="other images than the run's; as for `holdfast train`")
-    parser.add_argument("--eps", help="another radius than the run's, e.g. 8/255")
-    parser.add_argument("--norm", help="another norm than the run's: Linf, L2 or L1; needs --eps")
+    add_options(parser)
     parser.add_argument("--corrupted", type=Path, metavar="FOLDER", help="the published CIFAR-10-C, in place of ours")
-    parser.add_argument("--seed", type=int, default=0, help="of searches and noise (default: 0)")
-    parser.add_argument("--batch-size", type=int, default=256, help="images in a batch (default: 256)")
-    parser.add_argument("--device", help="cpu, cuda, ... (default: an accelerator if there is one)")
     parser.add_argument("--out", type=Path, help="folder of the result (default: below the run, diagnostics/...)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     parser.set_defaults(run=run)
 
 
@@ -69,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         subject.model,
         subject.images,
         subject.threat,
-        which=[name.strip() for name in options.which.split(",")] if options.which else ALL,
+        which=_asked(options) if options.which else ALL,
         n=options.n,
         seed=options.seed,
         device=device(options.device),
@@ -89,13 +83,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _asked(options: argparse.Namespace) -> list[str]:
+    return [name.strip() for name in options.which.split(",")]
+
+
 def _folder(options: argparse.Namespace, subject: "Subject") -> Path:
     """Below the run, with a name that tells diagnostics of one model apart."""
-    parts = [subject.threat.norm, subject.threat.eps_text.replace("/", "-"), f"n{options.n}"]
-    parts += [Path(options.data.replace(":", "-")).name] if options.data else []
-    parts += options.which.replace(" ", "").split(",") if options.which else []
-    parts += [f"s{options.seed}"] if options.seed else []
-    parts += [options.weights] if options.weights != "best" else []
+    parts = [label(options, subject.threat), *(_asked(options) if options.which else ())]
     above = Path(subject.run) / DIAGNOSTICS if subject.run else Path(DIAGNOSTICS) / subject.folder.name
     return above / "-".join(parts)
 

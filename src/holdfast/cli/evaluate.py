@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.layout import percent, say, table
+from holdfast.cli.measuring import add_options, label
 
 if TYPE_CHECKING:
+    from holdfast.cli.subject import Subject
     from holdfast.results import Evaluation
-    from holdfast.threat import ThreatModel
 
 _EPILOG = """\
 examples:
@@ -55,13 +56,7 @@ def add(commands: Any) -> None:
     )
     # The short form is for torchrun, which takes --n for the beginning of an option of its own.
     parser.add_argument("--n", "-n", type=int, help="the first N test images (default: all)")
-    parser.add_argument("--weights", default="best", help="of the run: best (on held-out images; default) or last")
-    parser.add_argument("--data", help="other images than the run's; as for `holdfast train`")
-    parser.add_argument("--eps", help="another radius than the run's, e.g. 8/255")
-    parser.add_argument("--norm", help="another norm than the run's: Linf, L2 or L1; needs --eps")
-    parser.add_argument("--seed", type=int, default=0, help="of the attacks (default: 0)")
-    parser.add_argument("--batch-size", type=int, default=256, help="images in a batch (default: 256)")
-    parser.add_argument("--device", help="cpu, cuda, ... (default: an accelerator if there is one)")
+    add_options(parser)
     parser.add_argument(
         "--precision",
         default="float32",
@@ -70,7 +65,6 @@ def add(commands: Any) -> None:
         "verdicts are the model's own in any case",
     )
     parser.add_argument("--out", type=Path, help="folder of the verdicts (default: below the run, evaluations/...)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     parser.add_argument(
         "--fail-under", type=_share, metavar="X", help="exit with status 1 if robust accuracy is below X, in [0, 1]"
     )
@@ -92,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
     subject = find(options)
     attacks = protocol(options.attacks, subject.threat)
-    out = options.out or subject.folder / _label(options, subject.threat)
+    out = options.out or _folder(options, subject)
     try:
         evaluation = evaluate(
             subject.model,
@@ -120,14 +114,11 @@ def run(options: argparse.Namespace) -> int:
     return _check(evaluation, options.fail_under)
 
 
-def _label(options: argparse.Namespace, threat: "ThreatModel") -> str:
-    """A folder's name that tells evaluations of one model apart."""
-    parts = [Path(options.attacks).name.replace(".py:", "-"), threat.norm, threat.eps_text.replace("/", "-")]
-    parts += [Path(options.data.replace(":", "-")).name] if options.data else []
-    parts += [f"n{options.n}"] if options.n else []
-    parts += [f"s{options.seed}"] if options.seed else []
-    parts += [options.weights] if options.weights != "best" else []
-    return "-".join(parts)
+def _folder(options: argparse.Namespace, subject: "Subject") -> Path:
+    """Below the run, with a name that tells evaluations of one model apart."""
+    parts = [Path(options.attacks).name.replace(".py:", "-"), label(options, subject.threat)]
+    parts += [options.precision] if options.precision != "float32" else []
+    return subject.folder / "-".join(parts)
 
 
 def _summary(evaluation: "Evaluation") -> str:
