@@ -45,6 +45,6 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 
 
 def test_an_architecture_is_a_value_that_shows_its_options() -> None:
-    assert repr(PreActResNet18(width=16)) == "PreActResNet18(mean=(), std=(), width=16, activation='relu')"
+    assert repr(PreActResNet18(width=16)) == "PreActResNet18(mean=(), std=(), activation='relu', width=16)"
     assert PreActResNet18(width=16) == PreActResNet18(width=16) != PreActResNet18()
     assert len({WongCNN(), WongCNN(), WongCNN(mean=(0.1,), std=(0.3,))}) == 2

@@ -85,6 +85,21 @@ class Architecture(ABC):
         if not 0.0 <= value < 1.0:
             raise InvalidInput(f"dropout of {self.label} is {value}; give a probability in [0, 1), 0 for none")
 
-    def _need_activation(self, value: str) -> None:
-        if value not in ACTIVATIONS:
-            raise unknown(f"activation of {self.label}", value, ACTIVATIONS)
+
+@dataclass(frozen=True, kw_only=True)
+class Activated(Architecture):
+    """A network on paper whose activation can be chosen.
+
+    Args:
+        activation: relu; softplus and silu make the loss twice differentiable.
+    """
+
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.activation not in ACTIVATIONS:
+            raise unknown(f"activation of {self.label}", self.activation, ACTIVATIONS)
+
+    def _activation(self) -> nn.Module:
+        return ACTIVATIONS[self.activation]()

@@ -5,25 +5,16 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from holdfast.models.architecture import ACTIVATIONS, Architecture
+from holdfast.models.architecture import Activated
 
 
 @dataclass(frozen=True)
-class WongCNN(Architecture):
+class WongCNN(Activated):
     """Two 4x4 convolutions of stride 2 (16 and 32 channels) and a hidden layer of 100.
 
     Source: Wong, Rice, Kolter 2020 (arXiv:2001.03994), code locuslab/fast_adversarial, MNIST/mnist_net.py; torch's
     default initialisation, as there. Takes images of at least 4 x 4 pixels, so scikit-learn's digits too.
-
-    Args:
-        activation: relu; softplus and silu make the loss twice differentiable.
     """
-
-    activation: str = "relu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:
@@ -35,34 +26,25 @@ class WongCNN(Architecture):
         return nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(channels, 16, 4, stride=2, padding=1),
-                activation1=ACTIVATIONS[self.activation](),
+                activation1=self._activation(),
                 conv2=nn.Conv2d(16, 32, 4, stride=2, padding=1),
-                activation2=ACTIVATIONS[self.activation](),
+                activation2=self._activation(),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(32 * (height // 4) * (width // 4), 100),
-                activation3=ACTIVATIONS[self.activation](),
+                activation3=self._activation(),
                 fc2=nn.Linear(100, classes),
             )
         )
 
 
 @dataclass(frozen=True)
-class MadryCNN(Architecture):
+class MadryCNN(Activated):
     """Two 5x5 convolutions (32 and 64 channels), each before a 2x2 max pooling, and a hidden layer of 1024.
 
     Source: Madry et al. 2018 (arXiv:1706.06083), code MadryLab/mnist_challenge at 6f91f83, model.py: weights from a
     normal of standard deviation 0.1 cut at two of them, biases 0.1. Deviation: pooling drops the last row and column
     of images whose side is no multiple of 4, where the reference pads them; 28 x 28 is the same in both.
-
-    Args:
-        activation: relu; softplus and silu make the loss twice differentiable.
     """
-
-    activation: str = "relu"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:
@@ -74,14 +56,14 @@ class MadryCNN(Architecture):
         network = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(channels, 32, 5, padding=2),
-                activation1=ACTIVATIONS[self.activation](),
+                activation1=self._activation(),
                 pool1=nn.MaxPool2d(2),
                 conv2=nn.Conv2d(32, 64, 5, padding=2),
-                activation2=ACTIVATIONS[self.activation](),
+                activation2=self._activation(),
                 pool2=nn.MaxPool2d(2),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(64 * (height // 4) * (width // 4), 1024),
-                activation3=ACTIVATIONS[self.activation](),
+                activation3=self._activation(),
                 fc2=nn.Linear(1024, classes),
             )
         )
@@ -94,7 +76,7 @@ class MadryCNN(Architecture):
 
 
 @dataclass(frozen=True)
-class TradesCNN(Architecture):
+class TradesCNN(Activated):
     """Four 3x3 convolutions without padding (32, 32, 64, 64), two max poolings, and hidden layers of 200 and 200.
 
     Source: Zhang et al. 2019 (arXiv:1901.08573), code yaodongyu/TRADES at 9ee26f4, models/small_cnn.py: He-normal
@@ -102,16 +84,13 @@ class TradesCNN(Architecture):
 
     Args:
         dropout: probability of dropping a number of the first hidden layer.
-        activation: relu; softplus and silu make the loss twice differentiable.
     """
 
     dropout: float = 0.5
-    activation: str = "relu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need_dropout(self.dropout)
-        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:
@@ -128,21 +107,21 @@ class TradesCNN(Architecture):
         network = nn.Sequential(
             OrderedDict(
                 conv1=nn.Conv2d(channels, 32, 3),
-                activation1=ACTIVATIONS[self.activation](),
+                activation1=self._activation(),
                 conv2=nn.Conv2d(32, 32, 3),
-                activation2=ACTIVATIONS[self.activation](),
+                activation2=self._activation(),
                 pool1=nn.MaxPool2d(2),
                 conv3=nn.Conv2d(32, 64, 3),
-                activation3=ACTIVATIONS[self.activation](),
+                activation3=self._activation(),
                 conv4=nn.Conv2d(64, 64, 3),
-                activation4=ACTIVATIONS[self.activation](),
+                activation4=self._activation(),
                 pool2=nn.MaxPool2d(2),
                 flatten=nn.Flatten(),
                 fc1=nn.Linear(64 * height * width, 200),
-                activation5=ACTIVATIONS[self.activation](),
+                activation5=self._activation(),
                 dropout=nn.Dropout(self.dropout),
                 fc2=nn.Linear(200, 200),
-                activation6=ACTIVATIONS[self.activation](),
+                activation6=self._activation(),
                 fc3=last,
             )
         )

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from holdfast.models.architecture import Architecture
+from holdfast.models.architecture import Activated
 from holdfast.models.residual import residual_layers
 
 
 @dataclass(frozen=True)
-class PreActResNet18(Architecture):
+class PreActResNet18(Activated):
     """A 3x3 convolution and four stages of two pre-activation blocks; 11.2 million parameters at width 64.
 
     Source: He et al. 2016 (arXiv:1603.05027) in the form of Wong, Rice, Kolter 2020 (locuslab/fast_adversarial) and
@@ -21,16 +21,13 @@ class PreActResNet18(Architecture):
 
     Args:
         width: channels of the first stage; each later stage has twice those of the one before.
-        activation: relu; softplus and silu make the loss twice differentiable.
     """
 
     width: int = 64
-    activation: str = "relu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need_at_least("width", 1)
-        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from holdfast.errors import InvalidInput
-from holdfast.models.architecture import Architecture
+from holdfast.models.architecture import Activated
 from holdfast.models.residual import residual_layers
 
 
 @dataclass(frozen=True)
-class WideResNet(Architecture):
+class WideResNet(Activated):
     """Three stages of (depth - 4) / 6 pre-activation blocks, `widen` times as wide as a ResNet's.
 
     Source: Zagoruyko and Komodakis 2016 (arXiv:1605.07146) as in yaodongyu/TRADES at 9ee26f4, models/wideresnet.py:
@@ -25,13 +25,11 @@ class WideResNet(Architecture):
         depth: number of layers, 6n + 4.
         widen: factor on the channels 16, 32, 64 of the stages.
         dropout: probability between the two convolutions of a block.
-        activation: relu; softplus and silu make the loss twice differentiable.
     """
 
     depth: int = 28
     widen: int = 10
     dropout: float = 0.0
-    activation: str = "relu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,7 +37,6 @@ class WideResNet(Architecture):
             raise InvalidInput(f"depth of a WideResNet is 6n + 4, but it is {self.depth}; give 10, 16, 22, 28, 34, ...")
         self._need_at_least("widen", 1)
         self._need_dropout(self.dropout)
-        self._need_activation(self.activation)
 
     @property
     def label(self) -> str:
