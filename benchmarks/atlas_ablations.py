@@ -1,4 +1,4 @@
-"""ATLAS taken apart: each component alone, both, and how much its weights matter, on images kept back from training.
+"""ATLAS taken apart: its components alone and both, its weights, and other components, on images kept back.
 
     HOLDFAST_DATA=<folder with mnist/> python -m benchmarks.atlas_ablations --out runs/atlas-ablations
     HOLDFAST_DATA=<folder with mnist/> python -m benchmarks.atlas_ablations --out runs/atlas-ablations --page-only
@@ -16,15 +16,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.atlas_candidates import MarginPoint, Neighbours, Remembered, ToTheBoundary
 from benchmarks.pictures import line_chart, sheet
 
-from holdfast.attacks import APGD, DLR, FGSMRS, PGD, Square, Uniform
+from holdfast.attacks import APGD, DLR, FGSMRS, NFGSM, PGD, Square, Uniform
 from holdfast.comparison import Budget, Contender, compare
 from holdfast.comparison.gather import gather
 from holdfast.comparison.plan import Terms, resume
 from holdfast.data import ImageSet, source
 from holdfast.evaluation import Protocol
-from holdfast.methods import ATLAS, FGSMRSAT, PGDAT, GlobalComponent, Method, Natural, WorstPoint
+from holdfast.methods import (
+    ATLAS,
+    FGSMRSAT,
+    PGDAT,
+    GlobalComponent,
+    GradientPenalty,
+    LinearisedMargin,
+    Method,
+    Natural,
+    WorstPoint,
+)
 from holdfast.models import WongCNN
 from holdfast.provenance import versions
 from holdfast.recipe import Adam, OneCycle, Recipe
@@ -36,8 +47,10 @@ KEPT = 10_000
 PASSES = 16  # for each training image: 4 epochs of ATLAS
 JUDGE = Protocol("ablation", "1", (APGD(), APGD(criterion=DLR()), Square(queries=1000)))
 ONE_STEP = FGSMRS(initial=Uniform(clip=False))
-RHOS = (1 / 6, 1 / 3, 2 / 3, 1.0, 4 / 3)
-BETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
+RHOS = (1 / 3, 2 / 3, 1.0, 4 / 3)
+BETAS = (0.25, 1.0, 2.0, 4.0)
+# Double back-propagation wants float32.
+TWICE = ("precision=float32",)
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,16 @@ COMPONENTS: Mapping[str, Method] = {
 SHORT = ("neither", "local", "global", "both", "PGD-3")  # their names on the picture
 BY_RHO = {f"rho {rho:.3g}": atlas(rho=rho) for rho in RHOS if rho != 2 / 3}
 BY_BETA = {f"beta {beta:g}": atlas(beta=beta) for beta in BETAS if beta != 1.0}
-ALL = {**COMPONENTS, **BY_RHO, **BY_BETA}
+CANDIDATES: Mapping[str, Method] = {
+    "local: second look along the margin": ATLAS(ONE_STEP, MarginPoint(), GlobalComponent()),
+    "local: radius of margin over gradient": ATLAS(ONE_STEP, ToTheBoundary(rho=1.0), GlobalComponent()),
+    "local: gradient penalty at x'": ATLAS(ONE_STEP, GradientPenalty(), GlobalComponent(), together=False),
+    "local: linearised margin at x'": ATLAS(ONE_STEP, LinearisedMargin(), GlobalComponent(), together=False),
+    "global: between two neighbours": Neighbours(inner=ONE_STEP),
+    "adversary: N-FGSM": ATLAS(NFGSM(), WorstPoint(), GlobalComponent()),
+    "adversary: remembered": Remembered(ONE_STEP, WorstPoint(), GlobalComponent()),
+}
+ALL = {**COMPONENTS, **CANDIDATES, **BY_RHO, **BY_BETA}
 
 
 def base() -> Recipe:
@@ -203,7 +225,10 @@ def main() -> None:
     parser.add_argument("--page-only", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     if not arguments.page_only:
-        contenders = [Contender(label, method) for label, method in ALL.items()]
+        contenders = [
+            Contender(label, method, changes=TWICE if method.differentiates_twice else ())
+            for label, method in ALL.items()
+        ]
         terms = {"attacks": JUDGE, "n": arguments.n, "device": arguments.device}
         compare(contenders, base(), Budget(PASSES, "passes"), arguments.out, seeds=range(arguments.seeds), **terms)
     found = finished(arguments.out, arguments.n)
