@@ -1,5 +1,6 @@
 """Recipes so small that a training takes a tenth of a second."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from holdfast.data.digits import Digits
 from holdfast.methods import FGSMRSAT
 from holdfast.models import WongCNN
 from holdfast.recipe import Adam, OneCycle, Recipe
+from holdfast.results.history import STAGES
 from holdfast.threat import Linf
-from holdfast.training import train
+from holdfast.training import Run, train
 from holdfast.training.learner import Learner
 
 Make = Callable[..., Recipe]
@@ -54,6 +56,21 @@ def tiny(few_digits: Tensors) -> Make:
         return Recipe(**{**fields, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def outcome() -> Callable[[Run], tuple[Any, ...]]:
+    """All that a training leaves, but the times."""
+    times = {"seconds", "seconds_left", "training_seconds", "cpu_seconds", "validation_seconds", "examples_per_second"}
+    times |= {f"{stage}_seconds" for stage in STAGES}
+
+    def read(run: Run) -> tuple[Any, ...]:
+        lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+        log = [{name: value for name, value in line.items() if name not in times} for line in lines]
+        weights = [(run.folder / which / "model.safetensors").read_bytes() for which in ("best", "last")]
+        return log, weights, run.best, run.last
+
+    return read
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A training that was interrupted ends with the bytes of one that was not."""
 
 import errno
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,24 +22,14 @@ from holdfast.recipe import EMA, SGD, SWA, Recipe
 from holdfast.threat import ThreatModel
 from holdfast.training import Run, trainer
 from holdfast.training import train as train_aloud
-from holdfast.training.stages import STAGES
 
 Make = Callable[..., Recipe]
 Kill = Callable[..., None]
-TIMES = {"seconds", "seconds_left", "training_seconds", "cpu_seconds", "validation_seconds", "examples_per_second"}
-TIMES |= {f"{stage}_seconds" for stage in STAGES}
+Outcome = Callable[[Run], tuple[Any, ...]]
 
 
 def train(recipe: Recipe, out: Path, device: str = "cpu", **options: Any) -> Run:
     return train_aloud(recipe, out, device=device, progress=False, checkpoint_seconds=0.0, **options)
-
-
-def outcome(run: Run) -> tuple[Any, ...]:
-    """All that a training leaves, but the times."""
-    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    log = [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
-    weights = [(run.folder / which / "model.safetensors").read_bytes() for which in ("best", "last")]
-    return log, weights, run.best, run.last
 
 
 @dataclass(frozen=True)
@@ -96,6 +85,7 @@ def test_goes_on_bit_for_bit_from_any_step(
     monkeypatch: pytest.MonkeyPatch,
     fields: dict[str, Any],
     steps: tuple[int, ...],
+    outcome: Outcome,
 ) -> None:
     monkeypatch.setattr(trainer, "READ_EVERY", 2)
     recipe = tiny(**fields)
@@ -107,7 +97,7 @@ def test_goes_on_bit_for_bit_from_any_step(
 
 
 @pytest.mark.gpu
-def test_goes_on_bit_for_bit_on_an_accelerator(tmp_path: Path, tiny: Make, kill_after: Kill) -> None:
+def test_goes_on_bit_for_bit_on_an_accelerator(tmp_path: Path, tiny: Make, kill_after: Kill, outcome: Outcome) -> None:
     """With half precision, where cuDNN has many algorithms to choose from."""
     recipe = tiny(**{**FULL, "model": PreActResNet18(width=8), "precision": "bfloat16", "channels_last": True})
     whole = outcome(train(recipe, tmp_path / "whole", "cuda"))
@@ -116,7 +106,7 @@ def test_goes_on_bit_for_bit_on_an_accelerator(tmp_path: Path, tiny: Make, kill_
 
 
 def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
-    tmp_path: Path, tiny: Make, kill_after: Kill, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: Make, kill_after: Kill, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
 ) -> None:
     monkeypatch.setattr(trainer, "READ_EVERY", 2)
     whole = outcome(train(tiny(), tmp_path / "whole"))
@@ -128,7 +118,7 @@ def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
 
 @pytest.mark.parametrize("files", [0, 1, 4, 9, 12])
 def test_a_full_disk_stops_a_training_that_can_go_on_later(
-    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch, files: int
+    tmp_path: Path, tiny: Make, monkeypatch: pytest.MonkeyPatch, files: int, outcome: Outcome
 ) -> None:
     whole = outcome(train(tiny(), tmp_path / "whole"))
     real, calls = Path.replace, iter(range(1000))
@@ -145,11 +135,11 @@ def test_a_full_disk_stops_a_training_that_can_go_on_later(
     assert outcome(train(tiny(), tmp_path / "run", resume=True)) == whole
 
 
-def test_resuming_what_never_began_begins(tmp_path: Path, tiny: Make) -> None:
+def test_resuming_what_never_began_begins(tmp_path: Path, tiny: Make, outcome: Outcome) -> None:
     assert outcome(train(tiny(), tmp_path / "a", resume=True)) == outcome(train(tiny(), tmp_path / "b"))
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, tiny: Make) -> None:
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, tiny: Make, outcome: Outcome) -> None:
     before = outcome(train(tiny(), tmp_path / "run"))
     assert outcome(train(tiny(), tmp_path / "run", resume=True)) == before
 
