@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.claims.claim import Setting
-from benchmarks.claims.page import page
+from benchmarks.claims.page import accuracies, page
+from benchmarks.pictures import bars
 
 from holdfast.comparison import Budget, compare
 from holdfast.comparison.gather import gather
@@ -80,7 +81,8 @@ def main() -> None:
     command = (
         f"HOLDFAST_DATA=<folder with {arguments.data}/> python -m benchmarks.claims {arguments.data} --out runs/claims"
     )
-    place.write_text(page(setting, found, arguments.out, command))
+    place.write_text(page(setting, found, arguments.out, command, place.with_suffix(".svg").name))
+    bars(accuracies(found), "% of test images", place.with_suffix(".svg"))
     write_comparison(found, arguments.out / "comparison.html")
 
 

@@ -27,8 +27,17 @@ COLUMNS = (
 )
 
 
-def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> str:
-    """The whole page."""
+def accuracies(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Mean robust and clean accuracy in per cent of every method, the most robust first."""
+    kinds = {"robust under AutoAttack": "robust", "clean": "clean"}
+    return {
+        title: {entrant.label: 100.0 * float(entrant.right(of).mean()) for entrant in comparison.measured}
+        for title, of in kinds.items()
+    }
+
+
+def page(setting: Setting, comparison: Comparison, out: Path, command: str, picture: str) -> str:
+    """The whole page, with a picture that lies beside it."""
     judged = judge(setting.claims, comparison)
     made = versions("cpu")
     measured = comparison.measured
@@ -46,7 +55,8 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> s
             _wrapped(_terms(setting, comparison)),
             "",
             _wrapped(
-                f"""Trained and evaluated at {_commits(out)}, {made["device"]}, one thread, torch
+                f"""Trained at {_commits(out, "recipe.json")}, evaluated at
+                {_commits(out, "evaluations/*/evaluation.json")}, {made["device"]}, one thread, torch
                 {made["torch"]}, on a machine with
                 other work: processor seconds are those of a run's steps, and wall seconds say how busy it was.
                 Per cent; mean
@@ -56,6 +66,8 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str) -> s
                 catastrophic
                 overfitting (the best weights before it count), diverged a loss that is not finite."""
             ),
+            "",
+            f"![clean and robust accuracy]({picture})",
             "",
             f"| {' | '.join(COLUMNS)} |",
             "|---" * len(COLUMNS) + "|",
@@ -191,8 +203,8 @@ def _shared(comparison: Comparison) -> str:
     )
 
 
-def _commits(out: Path) -> str:
-    records = [json.loads(path.read_text()) for path in out.glob("runs/*/recipe.json")]
+def _commits(out: Path, records_of_a_run: str) -> str:
+    records = [json.loads(path.read_text()) for path in out.glob(f"runs/*/{records_of_a_run}")]
     return ", ".join(sorted({record["versions"].get("commit", "unknown")[:12] for record in records}))
 
 

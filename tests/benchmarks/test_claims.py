@@ -89,7 +89,7 @@ def test_what_a_weak_attack_misses_can_be_claimed() -> None:
 
 def test_the_page_tells_what_was_measured_and_what_was_not(tmp_path: Path) -> None:
     found = comparison(entrant("one-step ATLAS", 0.85), entrant("one-step ADV", 0.75), entrant("natural", 0.0, seeds=1))
-    text = " ".join(page(mnist.SETTING, found, tmp_path, "command").split())
+    text = " ".join(page(mnist.SETTING, found, tmp_path, "command", "picture.svg").split())
     atlas = found.entrants[0]
     assert atlas.robust is not None
     assert f"| one-step ATLAS | 3 | 98.0 ± 0.0 | {100 * atlas.robust.mean:.1f} ± 0.4 |" in text
