@@ -6,7 +6,7 @@ model would have shown it, or claim what the model denies. Four things keep that
 judged on the model itself; so is the strongest candidate of a search that found nothing; a claim that the model denies
 settles nothing; and an example that such a search has left near the edge, with less than `DOUBT` of its clean margin,
 is attacked once more in full on the model itself, and only that verdict counts. Why, and how well it works:
-docs/decisions/0010-searches-in-bfloat16.md.
+docs/decisions/0009-cheaper-searches.md.
 """
 
 import json
