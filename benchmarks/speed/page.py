@@ -24,8 +24,8 @@ NOTES = {
     "evaluation": (
         "Measuring a model",
         "Whole calls, clean pass, checks of the model and re-prediction of each candidate included. `holdfast` is "
-        "`holdfast evaluate --precision auto`, whose searches ask the passes in brackets, which a trial chose; "
-        "`holdfast, float32` is the default. Verdicts are the float32 model's in any case. `bare passes` are as many "
+        "`holdfast evaluate`, whose searches ask the passes in brackets, which a trial chose; `holdfast, float32` is "
+        "the same with `--precision float32`. `bare passes` are as many "
         "input gradients of all images as PGD has steps; ours leaves out what is broken already. torchattacks is given "
         "the 100 steps of the protocol by hand; its own AutoAttack "
         "has 10. `robust` is by the model's own prediction; AutoAttack rows are one run each.",

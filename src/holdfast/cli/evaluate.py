@@ -59,10 +59,10 @@ def add(commands: Any) -> None:
     add_options(parser)
     parser.add_argument(
         "--precision",
-        default="float32",
+        default="auto",
         metavar="NAME",
-        help="of the searches' passes: float32 (default), bfloat16, or auto: what a short trial finds the fastest; "
-        "verdicts are the model's own in any case",
+        help="of the searches' passes: float32, bfloat16, or auto (default): what a short trial finds the fastest; "
+        "every candidate, and what is in doubt, is judged in float32 in any case",
     )
     parser.add_argument("--out", type=Path, help="folder of the verdicts (default: below the run, evaluations/...)")
     parser.add_argument(
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
 def _folder(options: argparse.Namespace, subject: "Subject") -> Path:
     """Below the run, with a name that tells evaluations of one model apart."""
     parts = [Path(options.attacks).name.replace(".py:", "-"), label(options, subject.threat)]
-    parts += [options.precision] if options.precision != "float32" else []
+    parts += [options.precision] if options.precision != "auto" else []
     return subject.folder / "-".join(parts)
 
 

@@ -46,7 +46,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     device: torch.device | str | None = None,
-    precision: EvaluationPrecision = "float32",
+    precision: EvaluationPrecision = "auto",
     folder: Path | None = None,
     with_curves: bool = True,
     gallery: int = 60,

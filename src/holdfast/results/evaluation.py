@@ -194,7 +194,7 @@ class Evaluation:
     run: the run folder of the model, None for a model from elsewhere. attacks: name -> exact parameters, in the
     order of the verdicts. checks: what the findings looked for, in words, so that "no finding" has a meaning.
     versions: holdfast, torch, numpy, python, device, commit. command: what to type to repeat it. seconds: spent.
-    precision: how the searches' passes were computed ("float32": by the model itself); verdicts always are the model's.
+    precision: how the searches' passes were computed; verdicts always are the float32 model's.
 
     Raises InvalidInput when the parts do not belong together.
     """
