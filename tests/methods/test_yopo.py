@@ -1,14 +1,15 @@
 """YOPO against its reference code, and what makes it YOPO."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks import PGD
+from holdfast.attacks import PGD, Gaussian
 from holdfast.errors import InvalidInput
-from holdfast.methods import AWP, YOPO, Batch, Loss, Progress, Task
+from holdfast.methods import AWP, TRADESYOPO, YOPO, Batch, Loss, Progress, Task
 from holdfast.models import MLP, MadryCNN, Normalize, PreActResNet18, TradesCNN, WideResNet, WongCNN
 from holdfast.noise import Noise
 from holdfast.testing import check_method
@@ -79,6 +80,62 @@ def test_two_steps_are_those_of_the_reference_code(
     assert found == pytest.approx(moves, rel=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("relu", "clean", "kl", "moves"),
+    [
+        (
+            True,
+            (1.3493728179488096, 1.2890306672753267),
+            (0.46915077012766143, 0.5996311224770494),
+            (0.7578663309331174, 0.11481051061154911, 1.4727732129987594, 0.4972949952983349),
+        ),
+        (
+            False,
+            (2.642417675190923, 2.045357079475774),
+            (0.6264126962961835, 0.7713521654403793),
+            (2.0481581260277104, 0.8810399622350811, 3.5582931302875718, 0.8397207652583552),
+        ),
+    ],
+)
+def test_two_steps_of_trades_yopo_are_those_of_the_reference_code(
+    relu: bool, clean: tuple[float, float], kl: tuple[float, float], moves: tuple[float, ...]
+) -> None:
+    """Golden numbers: `train_one_epoch` of a1600012888/YOPO b8ae668, experiments/CIFAR10-TRADES/
+    pre-res18.TRADES-YOPO-2-5, with K 3, inner_steps 2, sigma 0.04, eps 0.1, run in float64 on this network for two
+    batches with SGD of 0.1, with this noise in place of `randn`: its last two losses, and how far each tensor moved,
+    divided by 0.1."""
+    setting = Setting(relu)
+    method = TRADESYOPO(outer=3, inner=replace(METHOD.inner, initial=Gaussian(0.001)), beta=1.0)
+    before = [parameter.detach().clone() for parameter in setting.model.parameters()]
+    optimizer = torch.optim.SGD(setting.model.parameters(), lr=0.1)
+    for visit in range(2):
+        optimizer.zero_grad()
+        loss = setting.loss(visit, method).value
+        loss.backward()
+        optimizer.step()
+        assert loss.item() == pytest.approx(clean[visit] + kl[visit], rel=1e-6)
+    after = list(setting.model.parameters())
+    found = [((a - b) / 0.1).norm().item() for a, b in zip(after, before, strict=True)]
+    assert found == pytest.approx(moves, rel=1e-6)
+
+
+def test_the_search_of_trades_yopo_counts_in_full_passes() -> None:
+    """The clean prediction, an adjoint for each of m rounds, and the two of the outer loss."""
+    setting, counts = Setting(relu=True), [0, 0]
+    for place, position in enumerate((0, 4)):
+
+        def count(module: nn.Module, x: tuple[Tensor], out: Tensor, place: int = place) -> None:
+            counts[place] += 1
+
+        setting.model[position].register_forward_hook(count)
+    method = TRADESYOPO(outer=3, inner=METHOD.inner)
+    setting.loss(method=method)
+    assert counts == [1 + 3 + 3 * 2 + 2, 1 + 3 + 2]
+    assert method.passes == pytest.approx(3 + 2 + 1 / 3)
+    with pytest.raises(InvalidInput, match="beta is -1"):
+        TRADESYOPO(beta=-1)
+
+
 def test_laws() -> None:
     """On a network of modules; the one without has no first layer to be found."""
     draw = Noise.of(84, torch.tensor([0]))
@@ -88,6 +145,7 @@ def test_laws() -> None:
     last.weight.data = draw.fold(1).normal((CLASSES, 16))[0]
     model = nn.Sequential(nn.Flatten(), first, nn.Tanh(), last)
     check_method(METHOD, (Linf(0.1), L2(0.6), L1(2.0)), model=model)
+    check_method(TRADESYOPO(), (Linf(0.1), L2(0.6), L1(2.0)), model=model)
     assert METHOD.passes == 3
     assert not METHOD.compilable
     assert not AWP(method=METHOD).compilable

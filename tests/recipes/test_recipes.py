@@ -89,6 +89,8 @@ def in_levels(recipe: Recipe, levels: int) -> tuple[Fraction, Fraction]:
         ("cifar10", "adr_trades", 1, "31/1000", "7/1000", 10),
         ("mnist", "yopo", 1, "3/10", "1/100", 10),
         ("cifar10", "yopo", 255, "8", "2", 3),
+        ("mnist", "trades_yopo", 1, "3/10", "1/100", 10),
+        ("cifar10", "trades_yopo", 1, "31/1000", "7/1000", 4),
         ("cifar10", "mart", 1, "31/1000", "7/1000", 10),
     ],
 )

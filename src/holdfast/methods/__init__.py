@@ -20,7 +20,7 @@ from holdfast.methods.pgd_at import PGDAT
 from holdfast.methods.sprout import SPROUT
 from holdfast.methods.stability import GlobalComponent, GradientPenalty, LinearisedMargin, LocalComponent, WorstPoint
 from holdfast.methods.trades import TRADES
-from holdfast.methods.yopo import YOPO
+from holdfast.methods.yopo import TRADESYOPO, YOPO
 
 METHODS: dict[str, type[Method]] = {
     "natural": Natural,
@@ -31,6 +31,7 @@ METHODS: dict[str, type[Method]] = {
     "free": FreeAT,
     "yopo": YOPO,
     "trades": TRADES,
+    "trades_yopo": TRADESYOPO,
     "mart": MART,
     "mma": MMA,
     "llr": LLR,
@@ -80,6 +81,7 @@ __all__ = [
     "PGDAT",
     "SPROUT",
     "TRADES",
+    "TRADESYOPO",
     "WRAPPERS",
     "YOPO",
     "Batch",

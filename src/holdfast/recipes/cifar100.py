@@ -94,6 +94,12 @@ def yopo() -> Recipe:
     return replace(cifar10_successors.yopo(), data=source("cifar100"), sources=sources)
 
 
+def trades_yopo() -> Recipe:
+    like = f"{citations.YOPO}, experiments/CIFAR10-TRADES/pre-res18.TRADES-YOPO-3-4"
+    sources = cited(f"ours: as on CIFAR-10 in {like}")
+    return replace(cifar10_successors.trades_yopo(), data=source("cifar100"), sources=sources)
+
+
 def mma() -> Recipe:
     sources = cited(f"ours: as on CIFAR-10 in {citations.MMA}, config.py")
     return replace(cifar10_successors.mma(), data=source("cifar100"), sources=sources)
@@ -165,6 +171,7 @@ RECIPES = {
     "trades": trades,
     "mart": mart,
     "yopo": yopo,
+    "trades_yopo": trades_yopo,
     "mma": mma,
     "llr": llr,
     "adr": adr,

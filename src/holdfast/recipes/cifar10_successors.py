@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from holdfast.attacks import PGD, Gaussian, SoftMargin
 from holdfast.data import HorizontalFlip, RandomCrop, source
-from holdfast.methods import MART, MMA, YOPO, FreeAT
+from holdfast.methods import MART, MMA, TRADESYOPO, YOPO, FreeAT
 from holdfast.models import PreActResNet18, WideResNet
 from holdfast.recipe import SGD, Recipe, Step
 from holdfast.recipes import citations
@@ -47,6 +47,19 @@ def yopo() -> Recipe:
     )
 
 
+def trades_yopo() -> Recipe:
+    inner = PGD(steps=4, step_size=7 / 31, initial=Gaussian(0.001))  # 0.007
+    return replace(
+        yopo(),
+        method=TRADESYOPO(outer=3, inner=inner, beta=1.0),
+        threat=Linf(0.031),
+        optimizer=SGD(lr=0.2, momentum=0.9, weight_decay=5e-4),
+        schedule=Step(milestones=(70 / 105, 90 / 105, 100 / 105), drop=0.1),
+        epochs=105,
+        sources=cited(f"{citations.YOPO}, experiments/CIFAR10-TRADES/pre-res18.TRADES-YOPO-3-4"),
+    )
+
+
 def mma() -> Recipe:
     published = f"{citations.MMA}, config.py, run_cifar10_training.sh"
     exceptions = {
@@ -71,4 +84,4 @@ def mma() -> Recipe:
     )
 
 
-RECIPES = {"free": free, "yopo": yopo, "mart": mart, "mma": mma}
+RECIPES = {"free": free, "yopo": yopo, "trades_yopo": trades_yopo, "mart": mart, "mma": mma}

@@ -114,6 +114,17 @@ def yopo() -> Recipe:
     )
 
 
+def trades_yopo() -> Recipe:
+    inner = PGD(steps=10, step_size=1 / 30, initial=Gaussian(0.001))
+    like = f"{citations.YOPO}, experiments/MNIST/YOPO-5-10"
+    return replace(
+        yopo(),
+        method=methods.TRADESYOPO(outer=5, inner=inner, beta=1.0),
+        optimizer=SGD(lr=0.01, momentum=0.9, weight_decay=5e-4),
+        sources=cited(f"ours: as {like}, with the loss of its CIFAR10-TRADES"),
+    )
+
+
 def mma() -> Recipe:
     published = f"{citations.MMA}, config.py, run_mnist_training.sh"
     inner = PGD(steps=40, step_size=2.5 / 40, criterion=SoftMargin())
@@ -227,6 +238,7 @@ RECIPES = {
     "trades": trades,
     "mart": mart,
     "yopo": yopo,
+    "trades_yopo": trades_yopo,
     "mma": mma,
     "llr": llr,
     "adr": adr,
