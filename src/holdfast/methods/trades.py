@@ -11,6 +11,7 @@ from holdfast.errors import InvalidInput
 from holdfast.methods.base import Batch, Loss, Method, Progress, accuracy, mean, paired_logits
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
+from holdfast.typing import Images
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,19 @@ class TRADES(Method):
                 reference = losses.precise(asked(batch.x))
             inner = replace(self.inner, criterion=Divergence(reference))
             x_adv = run(inner, threat, asked, batch.x, batch.y, noise).x_adv
-        clean, adversarial = paired_logits(model, batch.x, x_adv, together=False)
-        natural, robust = mean(losses.cross_entropy(clean, batch.y)), mean(losses.kl(clean, adversarial))
-        return Loss(
-            natural + self.beta * robust,
-            {
-                "natural_loss": natural.detach(),
-                "robust_loss": robust.detach(),
-                "clean_accuracy": accuracy(clean, batch.y),
-                "adversary_accuracy": accuracy(adversarial, batch.y),
-            },
-        )
+        return trades_loss(model, batch, x_adv, self.beta)
+
+
+def trades_loss(model: nn.Module, batch: Batch, x_adv: Images, beta: float) -> Loss:
+    """CE(x) + beta * KL(p(x) || p(x_adv)) in two passes; gradients flow into both predictions."""
+    clean, adversarial = paired_logits(model, batch.x, x_adv, together=False)
+    natural, robust = mean(losses.cross_entropy(clean, batch.y)), mean(losses.kl(clean, adversarial))
+    return Loss(
+        natural + beta * robust,
+        {
+            "natural_loss": natural.detach(),
+            "robust_loss": robust.detach(),
+            "clean_accuracy": accuracy(clean, batch.y),
+            "adversary_accuracy": accuracy(adversarial, batch.y),
+        },
+    )

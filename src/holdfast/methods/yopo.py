@@ -14,7 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from holdfast import losses, modes
 from holdfast.attacks import PGD, From, Gaussian, Query, run
 from holdfast.errors import InvalidInput
-from holdfast.methods.base import Batch, Loss, Method, Progress, Task, accuracy, mean, paired_logits
+from holdfast.methods.base import Batch, Loss, Method, Progress, Task, accuracy, mean
+from holdfast.methods.trades import trades_loss
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
 from holdfast.typing import Images, Logits, PerExample
@@ -150,23 +151,17 @@ class TRADESYOPO(YOPO):
         progress: Progress,
         noise: Noise,
     ) -> Loss:
-        x, y = batch.x, batch.y
-        x_adv = self.inner.initial(threat, x, noise)
+        x_adv = self.inner.initial(threat, batch.x, noise)
         with modes.inference(model):
             with torch.no_grad():
-                reference = losses.precise(model(x))
+                reference = losses.precise(model(batch.x))
             for _ in range(self.outer):
                 with _recorded(model) as calls:
                     logits = losses.precise(model(x_adv))
                 first = _first_layer(model, x_adv, calls)
                 (adjoint,) = torch.autograd.grad(losses.kl(reference, logits).sum(), first.output)
                 x_adv = self._climb(_Product(adjoint.flatten(1)), first, threat, batch, x_adv, noise)
-        clean, adversarial = paired_logits(model, x, x_adv, together=False)
-        natural, robust = mean(losses.cross_entropy(clean, y)), mean(losses.kl(clean, adversarial))
-        return Loss(
-            natural + self.beta * robust,
-            {"clean_accuracy": accuracy(clean, y), "adversary_accuracy": accuracy(adversarial, y)},
-        )
+        return trades_loss(model, batch, x_adv, self.beta)
 
 
 def _sum(*gradients: Tensor | None) -> Tensor | None:
