@@ -15,6 +15,7 @@ from holdfast.attacks import FGSM, NFGSM, PGD, Square
 from holdfast.data import ImageSet
 from holdfast.errors import CheckpointError, InvalidInput, ThreatModelViolation
 from holdfast.evaluation import Protocol, evaluate, protocol
+from holdfast.evaluation.evaluate import rows_of
 from holdfast.results import Evaluation, Outcome
 from holdfast.threat import L1, L2, Linf, ThreatModel
 
@@ -266,3 +267,10 @@ def test_unknown_protocols_are_refused_with_the_nearest() -> None:
 def test_attacks_of_a_protocol_need_names_of_their_own() -> None:
     with pytest.raises(InvalidInput, match="several attacks named 'fgsm'"):
         Protocol("twice", "1", (FGSM(), FGSM()))
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"), [((1, 28, 28), 1024), ((3, 32, 32), 256), ((3, 224, 224), 32), ((20,), 1024), ((3, 64, 64), 64)]
+)
+def test_a_batch_holds_fewer_rows_of_larger_inputs(shape: tuple[int, ...], rows: int) -> None:
+    assert rows_of(shape) == rows

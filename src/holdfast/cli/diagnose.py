@@ -47,6 +47,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--which", metavar="NAMES", help="some of the diagnostics, with commas (default: all)")
     parser.add_argument("--n", "-n", type=int, default=100, help="the first N test images (default: 100)")
     add_options(parser)
+    parser.add_argument("--batch-size", type=int, default=256, help="images in a batch (default: 256)")
     parser.add_argument("--corrupted", type=Path, metavar="FOLDER", help="the published CIFAR-10-C, in place of ours")
     parser.add_argument("--out", type=Path, help="folder of the result (default: below the run, diagnostics/...)")
     parser.set_defaults(run=run)

@@ -15,7 +15,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eps", help="another radius than the run's, e.g. 8/255")
     parser.add_argument("--norm", help="another norm than the run's: Linf, L2 or L1; needs --eps")
     parser.add_argument("--seed", type=int, default=0, help="of attacks and noise (default: 0)")
-    parser.add_argument("--batch-size", type=int, default=256, help="images in a batch (default: 256)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: an accelerator if there is one)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
 

@@ -1,5 +1,6 @@
 """Measure a model: a cascade of attacks over the survivors, verdict by verdict."""
 
+import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -30,6 +31,7 @@ from holdfast.speed import PLAIN, StandIn
 from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
+NUMBERS = 2**20  # of the inputs in a batch; an attack's own small operations are then a small share of its time
 LOOKED_AT = 64  # examples of the first checks
 
 
@@ -44,7 +46,7 @@ def evaluate(
     split: str = "test",
     n: int | None = None,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: torch.device | str | None = None,
     precision: EvaluationPrecision = "auto",
     folder: Path | None = None,
@@ -68,7 +70,8 @@ def evaluate(
         protocol: the attacks.
         n: examples, all by default.
         seed: of the attacks' random numbers.
-        batch_size: rows in a batch; verdicts do not depend on it, speed and memory do.
+        batch_size: rows in a batch; verdicts do not depend on it, speed and memory do. By default as many as hold
+            `NUMBERS` input numbers, see `rows_of`: 1,024 images of MNIST, 256 of CIFAR.
         device: where to compute; the model's own device by default.
         precision: of the searches' passes. A copy of the model answers them the way that a short trial finds the
             fastest: "float32" lets it round as another machine would, "bfloat16" more coarsely, and "auto" takes the
@@ -98,16 +101,16 @@ def evaluate(
     model = model.to(group.device)
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with modes.inference(model), keeping as kept:
-        place = Path(kept)
+        place, rows = Path(kept), rows_of(images.shape) if batch_size is None else batch_size
         shown = GalleryStore(place / "gallery", range(min(gallery, count)))
         counted, examples = Counted(model), Examples(images, group.device)
-        clean = look(counted, examples, range(count), batch_size, max(attack.targets for attack in protocol.attacks))
-        subject = Subject(counted, examples, clean.ranking, seed, batch_size)
+        clean = look(counted, examples, range(count), rows, max(attack.targets for attack in protocol.attacks))
+        subject = Subject(counted, examples, clean.ranking, seed, rows)
         looked_at = examples.rows(range(min(count, LOOKED_AT)))
         found = preflight.preflight(counted, model, threat, *looked_at, was_training)
         # A model that hides something from itself may hide more from a copy.
         doubted = is_blind(model) or any(one.severity == results.Severity.ALARM for one in found)
-        batch = examples.rows([row % len(images) for row in range(batch_size)])
+        batch = examples.rows([row % len(images) for row in range(rows)])
         passes = settle(place, precision, model, protocol.attacks, count, batch, doubted, group)
         whole = identity(model, images, threat, protocol, seed, count, passes or PLAIN)
         shards = Shards(place, group.world, whole, [attack.name for attack in protocol.attacks])
@@ -137,6 +140,11 @@ def evaluate(
                 evaluation.save(folder)
     group.wait()
     return evaluation if folder is None or group.first else Evaluation.load(folder)
+
+
+def rows_of(shape: Sequence[int]) -> int:
+    """Inputs of this shape in a batch: a power of two from 32 to 1,024, with at most `NUMBERS` numbers."""
+    return 1 << int(math.log2(min(max(NUMBERS / math.prod(shape), 32), 1024)))
 
 
 def _count(images: ImageSet, n: int | None) -> int:
