@@ -83,6 +83,8 @@ BY_RHO = {f"rho {rho:.3g}": atlas(rho=rho) for rho in RHOS if rho != 2 / 3}
 BY_BETA = {f"beta {beta:g}": atlas(beta=beta) for beta in BETAS if beta != 1.0}
 CANDIDATES: Mapping[str, Method] = {
     "local: second look along the margin": ATLAS(ONE_STEP, MarginPoint(), GlobalComponent()),
+    "the same, beta 0.25": ATLAS(ONE_STEP, MarginPoint(), GlobalComponent(beta=0.25)),
+    "the same, local only": ATLAS(ONE_STEP, MarginPoint(), None),
     "local: radius of margin over gradient": ATLAS(ONE_STEP, ToTheBoundary(rho=1.0), GlobalComponent()),
     "local: gradient penalty at x'": ATLAS(ONE_STEP, GradientPenalty(), GlobalComponent(), together=False),
     "local: linearised margin at x'": ATLAS(ONE_STEP, LinearisedMargin(), GlobalComponent(), together=False),
@@ -218,7 +220,7 @@ def page(found: Comparison, n: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; what is there is not run again")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--device")
     parser.add_argument("--page", type=Path, default=Path(__file__).with_suffix(".md"))
