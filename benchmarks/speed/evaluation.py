@@ -50,7 +50,7 @@ def record(entered: list[Contestant], rounds: int, device: str, n: int, warmup: 
 
 
 def both_of_ours(model: nn.Module, split: ImageSet, subject: Subject, suite: Protocol, n: int) -> list[Contestant]:
-    """As it comes, and with every pass the model's own in float32."""
+    """As it comes, and with float32 passes alone."""
     precisions = {OURS: "auto", PLAIN: "float32"}
     return [
         Contestant(name, lambda precision=precision: ours(model, split, subject, suite, n, precision))
