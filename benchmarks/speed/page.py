@@ -78,6 +78,10 @@ def write(found: Record, path: Path) -> None:
             picture = path.with_name(f"{path.stem}_growth.svg")
             growth.draw(record["found"], picture)
             lines += ["", f"![growth]({picture.name})"]
+        if part == "processes":
+            picture = path.with_name(f"{path.stem}_processes.svg")
+            processes.draw_scaling(record["found"], picture)
+            lines += ["", f"![two processes]({picture.name})"]
         lines += ["", _told(record["made"]), ""]
     if path.stem.startswith("speed_cpu"):
         lines += ["## Not measured", "", NOT_MEASURED]

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Record, Spread, table
+from benchmarks.pictures import bars
 
 EXAMPLES = {"mnist": (2048, 8192), "cifar10": (512, 2048)}  # n and 4n
 SHORT = ("mnist",)  # what the short form keeps to
@@ -124,10 +126,22 @@ def scaling(device: str, short: bool, folder: Path) -> Record:
     return found
 
 
+def _gains(rates: Mapping[str, list[float]]) -> list[float]:
+    """Two processes' rate over one's, round by round."""
+    return [two / one for one, two in zip(rates["1"], rates["2"], strict=True)]
+
+
+def draw_scaling(found: Record, path: Path) -> None:
+    """What two processes gain over one, as bars; 2 would be all of the second core."""
+    bars(
+        {"two processes over one": {name: statistics.median(_gains(rates)) for name, rates in found.items()}}, "x", path
+    )
+
+
 def report_scaling(found: Record) -> list[str]:
     rows = []
     for name, rates in found.items():
-        gains = [two / one for one, two in zip(rates["1"], rates["2"], strict=True)]
+        gains = _gains(rates)
         rows.append(
             [
                 name,
