@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.atlas_candidates import MarginPoint, Neighbours, Remembered, ToTheBoundary
+from benchmarks.atlas_candidates import Anchored, MarginPoint, Neighbours, Remembered, ToTheBoundary
 from benchmarks.pictures import line_chart, sheet
 
 from holdfast.attacks import APGD, DLR, FGSMRS, NFGSM, PGD, Square, Uniform
@@ -83,12 +83,14 @@ BY_RHO = {f"rho {rho:.3g}": atlas(rho=rho) for rho in RHOS if rho != 2 / 3}
 BY_BETA = {f"beta {beta:g}": atlas(beta=beta) for beta in BETAS if beta != 1.0}
 CANDIDATES: Mapping[str, Method] = {
     "local: second look along the margin": ATLAS(ONE_STEP, MarginPoint(), GlobalComponent()),
-    "the same, beta 0.25": ATLAS(ONE_STEP, MarginPoint(), GlobalComponent(beta=0.25)),
-    "the same, local only": ATLAS(ONE_STEP, MarginPoint(), None),
+    "along the margin, beta 0.25": ATLAS(ONE_STEP, MarginPoint(), GlobalComponent(beta=0.25)),
+    "along the margin, local only": ATLAS(ONE_STEP, MarginPoint(), None),
     "local: radius of margin over gradient": ATLAS(ONE_STEP, ToTheBoundary(rho=1.0), GlobalComponent()),
     "local: gradient penalty at x'": ATLAS(ONE_STEP, GradientPenalty(), GlobalComponent(), together=False),
     "local: linearised margin at x'": ATLAS(ONE_STEP, LinearisedMargin(), GlobalComponent(), together=False),
     "global: between two neighbours": Neighbours(inner=ONE_STEP),
+    "global: p(x) not differentiated": Anchored(ONE_STEP, WorstPoint(), GlobalComponent()),
+    "p(x) not differentiated, beta 0.25": Anchored(ONE_STEP, WorstPoint(), GlobalComponent(beta=0.25)),
     "adversary: N-FGSM": ATLAS(NFGSM(), WorstPoint(), GlobalComponent()),
     "adversary: remembered": Remembered(ONE_STEP, WorstPoint(), GlobalComponent()),
 }
