@@ -84,36 +84,6 @@ class Neighbours(Method):
         return Loss(0.5 * both + self.beta * joined, {"adversary_accuracy": accuracy(other, batch.y)})
 
 
-@dataclass(frozen=True)
-class Anchored(ATLAS):
-    """The global component with a target that is not differentiated, p(x) in eval mode: a third of a pass, not one."""
-
-    @property
-    def passes(self) -> float:
-        return 3.0 + 1.0 / 3.0
-
-    def loss(
-        self,
-        model: nn.Module,
-        batch: Batch,
-        threat: ThreatModel,
-        state: nn.Module | None,
-        progress: Progress,
-        noise: Noise,
-    ) -> Loss:
-        x, y, local, together = batch.x, batch.y, self.local_component, self.global_component
-        assert local is not None
-        assert together is not None
-        with modes.searching(model, self.batch_statistics) as asked:
-            x_adv = run(self.inner, threat, asked, x, y, noise).x_adv
-            point = local.point(threat, asked, x, y, x_adv, local.radius(threat, progress))
-            with torch.no_grad():
-                anchor = losses.precise(asked(x))
-        attacked = losses.precise(model(point))
-        value = mean(losses.cross_entropy(attacked, y)) + together.beta * mean(together(anchor, attacked))
-        return Loss(value, {"adversary_accuracy": accuracy(attacked, y)})
-
-
 class _Changes(nn.Module):
     """Each training image's last change in 127ths of eps, and whether it has been seen."""
 

@@ -5,10 +5,12 @@ the other. On one CPU thread the clock is the processor time of this process, wh
 threads and on accelerators it is the time that passes.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -119,6 +121,12 @@ def provenance(made: Mapping[str, Any]) -> str:
         f"`{made['command']}` at {made.get('commit', 'unknown')[:12]}{'+changes' * ('+' in made.get('commit', ''))}: "
         f"{made['device']}, {threads}, torch {made['torch']}, Python {made['python']}{load}."
     )
+
+
+def commits(out: Path, records: str) -> str:
+    """The commits that made the records of the runs below `out` which match a pattern."""
+    found = [json.loads(path.read_text()) for path in out.glob(f"runs/*/{records}")]
+    return ", ".join(sorted({record["versions"].get("commit", "unknown")[:12] for record in found}))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

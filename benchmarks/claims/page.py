@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 
 from benchmarks.claims.claim import LEVEL, MARGIN, Judged, Of, Setting, hidden, judge
+from benchmarks.harness import commits
 
 from holdfast.provenance import versions
 from holdfast.results import Comparison, Entrant, spread
@@ -55,8 +56,8 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str, pict
             _wrapped(_terms(setting, comparison)),
             "",
             _wrapped(
-                f"""Trained at {_commits(out, "recipe.json")}, evaluated at
-                {_commits(out, "evaluations/*/evaluation.json")}, {made["device"]}, one thread, torch
+                f"""Trained at {commits(out, "recipe.json")}, evaluated at
+                {commits(out, "evaluations/*/evaluation.json")}, {made["device"]}, one thread, torch
                 {made["torch"]}, on a machine with
                 other work: processor seconds are those of a run's steps, and wall seconds say how busy it was.
                 Per cent; mean
@@ -201,11 +202,6 @@ def _shared(comparison: Comparison) -> str:
         f"{of['model']}{width}, {of['optimizer']} with {of['schedule']}, batch {of['batch_size']}, {of['precision']} "
         f"passes, eps warmed up over the first {100 * float(of['eps_warmup']):.0f} %"
     )
-
-
-def _commits(out: Path, records_of_a_run: str) -> str:
-    records = [json.loads(path.read_text()) for path in out.glob(f"runs/*/{records_of_a_run}")]
-    return ", ".join(sorted({record["versions"].get("commit", "unknown")[:12] for record in records}))
 
 
 def _wrapped(text: str) -> str:

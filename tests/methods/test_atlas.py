@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from holdfast.attacks import PGD
+from holdfast.attacks import FGSMRS, PGD, run
 from holdfast.errors import InvalidInput
+from holdfast.losses import cross_entropy, kl
 from holdfast.methods import (
     ATLAS,
     FGSMRSAT,
@@ -39,8 +40,29 @@ def test_default(bench) -> None:
     x, x1 = bench.batch.x, one_step(bench)
     x2 = bench.step(x1, RHO * 0.1)
     assert (x2 - x1).abs().max() > 0.05
-    assert bench.value(ATLAS()) == exactly(bench.cross_entropy(x2) + bench.kl(x, x2))
-    assert bench.value(ATLAS(together=False)) == exactly(bench.value(ATLAS()))
+    assert bench.value(ATLAS()) == exactly(bench.cross_entropy(x2) + 0.25 * bench.kl(x, x2))
+    for together in (True, False):
+        whole = ATLAS(global_component=GlobalComponent(anchored=False), together=together)
+        assert bench.value(whole) == exactly(bench.value(ATLAS()))
+
+
+def test_an_anchor_is_not_differentiated() -> None:
+    """At weight w of logits w x the gradient of the KL is that of its second argument alone."""
+    w = nn.Parameter(torch.tensor([[1.0], [-1.0]], dtype=torch.float64))
+    with torch.random.fork_rng(devices=[]):
+        model = nn.Sequential(nn.Linear(1, 2, bias=False))
+    model[0].weight = w
+    x, y = torch.tensor([[0.5], [0.4]], dtype=torch.float64), torch.tensor([0, 0])
+    found = {}
+    for anchored in (True, False):
+        method = ATLAS(local_component=None, global_component=GlobalComponent(beta=3.0, anchored=anchored))
+        state = Batch(x, y, torch.arange(2)), Linf(0.1), None, Progress(0.9, 0, 1, 10), Noise.of(1, torch.arange(2))
+        (found[anchored],) = torch.autograd.grad(method.loss(model, *state).value, w)
+    x_adv = run(FGSMRS(), Linf(0.1), model, x, y, Noise.of(1, torch.arange(2))).x_adv
+    value = cross_entropy(model(x_adv), y).mean() + 3.0 * kl(model(x).detach(), model(x_adv)).mean()
+    (expected,) = torch.autograd.grad(value, w)
+    torch.testing.assert_close(found[True], expected)
+    assert not torch.allclose(found[True], found[False])
 
 
 def test_local_component_alone(bench) -> None:
@@ -50,7 +72,7 @@ def test_local_component_alone(bench) -> None:
 
 def test_global_component_alone(bench) -> None:
     x, x1 = bench.batch.x, one_step(bench)
-    assert bench.value(ATLAS(local_component=None)) == exactly(bench.cross_entropy(x1) + bench.kl(x, x1))
+    assert bench.value(ATLAS(local_component=None)) == exactly(bench.cross_entropy(x1) + 0.25 * bench.kl(x, x1))
 
 
 def test_with_neither_component_it_is_adversarial_training(bench) -> None:
@@ -68,7 +90,7 @@ def test_a_multi_step_adversary(bench) -> None:
         x1 = bench.step(x1, 0.025)
     x2 = bench.step(x1, 0.1 / 3)
     strong = ATLAS(inner=PGD(steps=10), local_component=WorstPoint(rho=1 / 3))
-    assert bench.value(strong) == exactly(bench.cross_entropy(x2) + bench.kl(x, x2))
+    assert bench.value(strong) == exactly(bench.cross_entropy(x2) + 0.25 * bench.kl(x, x2))
 
 
 @pytest.mark.parametrize("beta", [0.0, 2.5])
@@ -82,7 +104,7 @@ def test_global_component_at_the_adversary(bench) -> None:
     x, x1 = bench.batch.x, one_step(bench)
     x2 = bench.step(x1, RHO * 0.1)
     near = ATLAS(global_component=GlobalComponent(at_adversary=True))
-    assert bench.value(near) == exactly(bench.cross_entropy(x2) + bench.kl(x, x1))
+    assert bench.value(near) == exactly(bench.cross_entropy(x2) + 0.25 * bench.kl(x, x1))
     assert bench.kl(x, x1) != pytest.approx(bench.kl(x, x2), rel=1e-3)
 
 
@@ -91,7 +113,7 @@ def test_squared_distance(bench) -> None:
     with torch.no_grad():
         p, q = (bench.model(z).softmax(dim=1).tolist() for z in (x, x2))
     distance = sum((a - b) ** 2 for r, s in zip(p, q, strict=True) for a, b in zip(r, s, strict=True)) / len(x)
-    squared = ATLAS(global_component=GlobalComponent(distance="squared"))
+    squared = ATLAS(global_component=GlobalComponent(beta=1.0, distance="squared"))
     assert bench.value(squared) == exactly(bench.cross_entropy(x2) + distance)
 
 
@@ -152,8 +174,8 @@ def test_linearised_margin(bench) -> None:
 def test_both_components_with_a_penalty(bench) -> None:
     x, x1 = bench.batch.x, one_step(bench)
     penalty = bench.gradient(x1).abs().sum(dim=1).mean().item() * 0.1 / 30
-    both = ATLAS(local_component=GradientPenalty(), together=False)
-    assert bench.value(both) == exactly(bench.cross_entropy(x1) + penalty + bench.kl(x, x1))
+    both = ATLAS(local_component=GradientPenalty())
+    assert bench.value(both) == exactly(bench.cross_entropy(x1) + penalty + 0.25 * bench.kl(x, x1))
 
 
 def test_one_outer_pass_or_two_differ_in_batch_statistics_alone(bn_cnn, images, labels) -> None:
@@ -162,7 +184,7 @@ def test_one_outer_pass_or_two_differ_in_batch_statistics_alone(bn_cnn, images, 
     values = []
     for together in (True, False):
         batch = Batch(images, labels, torch.arange(12))
-        loss = ATLAS(together=together).loss(
+        loss = ATLAS(global_component=GlobalComponent(anchored=False), together=together).loss(
             bn_cnn, batch, Linf(0.05), None, Progress(0.9, 0, 0, 1), Noise.of(0, torch.arange(12))
         )
         values.append(loss.value.item())
@@ -178,7 +200,10 @@ def test_one_outer_pass_or_two_differ_in_batch_statistics_alone(bn_cnn, images, 
         (lambda: WorstPoint(ramp=1.5), r"lies in \[0, 1\]"),
         (lambda: GlobalComponent(beta=-1.0), "beta is -1"),
         (lambda: GlobalComponent(distance="squares"), "did you mean 'squared'"),
-        (lambda: ATLAS(local_component=GradientPenalty()), "together=False"),
+        (
+            lambda: ATLAS(local_component=GradientPenalty(), global_component=GlobalComponent(anchored=False)),
+            "together=False",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(build: Any, told: str) -> None:

@@ -44,6 +44,7 @@ from holdfast.testing import check_method
 from holdfast.threat import L1, L2, Linf
 
 SHORT = PGD(steps=3)
+WHOLE = GlobalComponent(anchored=False)
 VARIANTS: dict[str, Method] = {
     "natural": Natural(),
     "fgsm": FGSMAT(),
@@ -66,14 +67,15 @@ VARIANTS: dict[str, Method] = {
     "sprout-noise": SPROUT(mixup=0.0, label_smoothing=False),
     "sprout-mixtures": SPROUT(sigma=0.0, label_smoothing=False),
     "atlas": ATLAS(),
-    "atlas-apart": ATLAS(inner=SHORT, together=False, batch_statistics=False),
+    "atlas-whole": ATLAS(global_component=WHOLE),
+    "atlas-apart": ATLAS(inner=SHORT, global_component=WHOLE, together=False, batch_statistics=False),
     "atlas-local": ATLAS(global_component=None),
-    "atlas-global": ATLAS(local_component=None),
+    "atlas-global": ATLAS(local_component=None, global_component=WHOLE),
     "atlas-neither": ATLAS(local_component=None, global_component=None),
-    "atlas-at-adversary": ATLAS(global_component=GlobalComponent(at_adversary=True)),
-    "atlas-squared": ATLAS(global_component=GlobalComponent(distance="squared")),
-    "atlas-gradient-penalty": ATLAS(local_component=GradientPenalty(), together=False),
-    "atlas-linearised-margin": ATLAS(local_component=LinearisedMargin(), together=False),
+    "atlas-at-adversary": ATLAS(global_component=GlobalComponent(anchored=False, at_adversary=True)),
+    "atlas-squared": ATLAS(global_component=GlobalComponent(anchored=False, distance="squared")),
+    "atlas-gradient-penalty": ATLAS(local_component=GradientPenalty(), global_component=WHOLE, together=False),
+    "atlas-linearised-margin": ATLAS(local_component=LinearisedMargin(), global_component=WHOLE, together=False),
     "cure": CURE(h=0.3),
     "cure-squared": CURE(squared=True, ramp=0.0),
     "jacobian": JacobianRegularisation(),
@@ -89,8 +91,8 @@ VARIANTS: dict[str, Method] = {
     "atlas-penalty-alone": ATLAS(local_component=GradientPenalty(), global_component=None),
 }
 
-# ADR's gradient is that of a value with the clean features held fixed; its own tests have it from the reference.
-DETACHING = ("adr", "adr_trades", *(name for name in VARIANTS if isinstance(VARIANTS[name], Wrapper)))
+# Their gradients are those of a value with the clean features or p(x) held fixed, which their own tests look at.
+DETACHING = ("adr", "adr_trades", "atlas", *(name for name in VARIANTS if isinstance(VARIANTS[name], Wrapper)))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -161,10 +163,11 @@ def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images,
         (ADR(), 12),
         (ADRTRADES(), 12 + 1 / 3),
         (SPROUT(), 1),
-        (ATLAS(), 4),
+        (ATLAS(), 3 + 1 / 3),
+        (ATLAS(global_component=WHOLE), 4),
         (ATLAS(global_component=None), 3),
-        (ATLAS(local_component=None), 3),
-        (ATLAS(inner=PGD(steps=10)), 13),
+        (ATLAS(local_component=None, global_component=WHOLE), 3),
+        (ATLAS(inner=PGD(steps=10)), 12 + 1 / 3),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Method) else "",
 )
@@ -185,7 +188,7 @@ def test_defaults_are_those_of_the_papers() -> None:
         (LLR(), LLR(2.0, 4.0, 1.2, PGD(steps=10, step_size=0.1 / (8 / 255), rule=Adam()), exact_gradient=False)),
         (SPROUT(), SPROUT(sigma=0.1, mixup=0.2, label_smoothing=True, concentration=10.0, weight_steps=0)),
         (ADR(), ADR(0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 0.0, None, "cross_entropy", PGD(10, 0.25), True)),
-        (ATLAS(), ATLAS(FGSMRS(), WorstPoint(2 / 3, 0.5, True), GlobalComponent(1.0, "kl", False), True, True)),
+        (ATLAS(), ATLAS(FGSMRS(), WorstPoint(2 / 3, 0.5, True), GlobalComponent(0.25, "kl", True, False), True, True)),
     ):
         assert default == expected
     assert FGSMRS() == FGSMRS(steps=1, step_size=1.25, initial=Uniform())
@@ -210,5 +213,5 @@ def test_parts_are_what_they_say(bench) -> None:
     assert parts["clean_accuracy"].item() == pytest.approx(right)
     assert parts["natural_loss"].item() == pytest.approx(bench.cross_entropy(x))
     atlas = bench.loss(ATLAS())
-    total = atlas.parts["local_loss"] + 1.0 * atlas.parts["global_loss"]
+    total = atlas.parts["local_loss"] + 0.25 * atlas.parts["global_loss"]
     assert total.item() == pytest.approx(atlas.value.item())

@@ -162,7 +162,7 @@ def test_another_network_keeps_the_statistics_of_the_data(tmp_path: Path) -> Non
         ("epochs.x=1", r"epochs\.x cannot be set, because epochs is 3; set epochs itself"),
         ("threat=l2", r"threat=l2 needs eps; add --set threat\.eps=\.\.\."),
         ("optimizer.betas=0.9", r"unknown field of optimizer \(SGD\) 'betas'"),
-        ("method.local_component=gradient_penalty", r"set together=False"),
+        ("method.local_component.project=maybe", r"project"),
         ("optimizer.lr=-1", r"lr is -1\.0, but a learning rate is above 0"),
         ("threat.eps=8", r"write 8/255"),
         ("epochs", r"cannot read 'epochs'; write FIELD=VALUE"),

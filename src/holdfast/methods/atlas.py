@@ -10,6 +10,7 @@ experiment; no number of the paper is quoted anywhere.
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from holdfast import losses, modes
@@ -25,7 +26,7 @@ from holdfast.threat import ThreatModel
 class ATLAS(Method):
     """Stability on a ball around each adversary, joined over S(x) by a term that ties predictions to x.
 
-    With the defaults 4 passes a step: the adversary, its gradient, and x with x'' in the outer pass. Without local
+    With the defaults 3 1/3 passes a step: the adversary, its gradient, p(x), and the outer pass at x''. Without local
     component the loss is taken at x' itself, without global component x is not evaluated.
 
     Args:
@@ -33,7 +34,8 @@ class ATLAS(Method):
         local_component: how the ball around x' is made stable; None switches it off.
         global_component: what joins the balls; None switches it off.
         batch_statistics: BatchNorm normalises by the batch during the search, as in one-step ADV.
-        together: evaluate x and the attacked point in one outer pass (their BatchNorm statistics mix).
+        together: where p(x) is differentiated, evaluate x and the attacked point in one outer pass (their BatchNorm
+            statistics mix).
     """
 
     inner: PGD = FGSMRS()
@@ -43,7 +45,7 @@ class ATLAS(Method):
     together: bool = True
 
     def __post_init__(self) -> None:
-        if self.differentiates_twice and self.together and self.global_component is not None:
+        if self.differentiates_twice and self.together and self._outer_clean:
             raise InvalidInput(
                 f"local_component {type(self.local_component).__name__} differentiates its own pass twice and cannot "
                 "share it with the clean inputs; set together=False"
@@ -59,12 +61,17 @@ class ATLAS(Method):
         if self.local_component is not None:
             count += self.local_component.passes
         if self.global_component is not None:
-            count += 2.0 if self._separate_adversary else 1.0
-        return count
+            count += 1.0 / 3.0 if self.global_component.anchored else 1.0
+        return count + self._separate_adversary
 
     @property
     def search_passes(self) -> float:
         return super().search_passes + isinstance(self.local_component, WorstPoint)
+
+    @property
+    def _outer_clean(self) -> bool:
+        """x has a part in the outer pass."""
+        return self.global_component is not None and not self.global_component.anchored
 
     @property
     def _separate_adversary(self) -> bool:
@@ -87,11 +94,14 @@ class ATLAS(Method):
         with modes.searching(model, self.batch_statistics) as asked:
             x_adv = run(self.inner, threat, asked, x, y, noise).x_adv
             point = x_adv if local is None else local.point(threat, asked, x, y, x_adv, radius)
+            if self.global_component is not None and self.global_component.anchored:
+                with torch.no_grad():
+                    clean = losses.precise(asked(x))
 
-        if self.global_component is None:
-            attacked = losses.precise(model(point))
-        else:
+        if self._outer_clean:
             clean, attacked = paired_logits(model, x, point, self.together)
+        else:
+            attacked = losses.precise(model(point))
         values = losses.cross_entropy(attacked, y) if local is None else local.loss(threat, attacked, y, point, radius)
         local_loss = mean(values)
         parts = {"local_loss": local_loss.detach(), "adversary_accuracy": accuracy(attacked, y)}

@@ -138,22 +138,24 @@ Distance = Literal["kl", "squared"]
 class GlobalComponent:
     """Ties the prediction at an attacked point to the one at x, which joins the local balls of all adversaries.
 
-    Nothing is detached: gradients flow into both predictions.
-
     Args:
         beta: weight.
         distance: "kl" for KL(p(x) || p(point)), "squared" for the squared distance of the probabilities.
+        anchored: p(x) is a target, in the mode of the search and not differentiated, for a third of a pass. Without,
+            gradients flow into both predictions, for a whole one. Why the first is the default:
+            docs/decisions/0010-what-atlas-spends-its-passes-on.md.
         at_adversary: compare with the adversary x' instead of the local ball's worst point x''; one pass more where
             the two differ.
     """
 
-    beta: float = 1.0
+    beta: float = 0.25
     distance: Distance = "kl"
+    anchored: bool = True
     at_adversary: bool = False
 
     def __post_init__(self) -> None:
         if self.beta < 0:
-            raise InvalidInput(f"beta is {self.beta}, but a weight is at least 0 (the default is 1)")
+            raise InvalidInput(f"beta is {self.beta}, but a weight is at least 0 (the default is 0.25)")
         if self.distance not in get_args(Distance):
             raise unknown("distance", self.distance, get_args(Distance))
 

@@ -57,7 +57,7 @@ def atlas() -> Recipe:
         method=methods.ATLAS(
             inner=FGSMRS(step_size=10 / 8),
             local_component=methods.WorstPoint(rho=2 / 3, ramp=0.5),
-            global_component=methods.GlobalComponent(beta=1.0),
+            global_component=methods.GlobalComponent(beta=0.25),
         ),
         eps_warmup=0.3,
         sources=cited(f"ours, in the setting of {_WONG}", ours),

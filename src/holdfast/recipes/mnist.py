@@ -53,7 +53,7 @@ def atlas() -> Recipe:
         method=methods.ATLAS(
             inner=FGSMRS(step_size=1.25, initial=Uniform(clip=False)),
             local_component=methods.WorstPoint(rho=2 / 3, ramp=0.5),
-            global_component=methods.GlobalComponent(beta=1.0),
+            global_component=methods.GlobalComponent(beta=0.25),
         ),
         epochs=5,
         batch_size=128,
