@@ -110,19 +110,24 @@ class Bare:
         self.search(self.recipe.method.inner.budget)
         self.update((self.x, self.y))
 
-    def trades(self) -> None:
-        """The clean logits once, k gradients, and clean and adversarial batch in the update."""
-        self.model.eval()
+    def predict(self) -> None:
+        """The clean logits, in the search's mode."""
+        self.model.train(self._by_batch)
         asked: Classifier = self.model if self.passes.plain else self.quick
         with torch.no_grad():
             asked(self.x)
+
+    def trades(self) -> None:
+        """The clean logits once, k gradients, and clean and adversarial batch in the update."""
+        self.predict()
         self.search(self.recipe.method.inner.budget)
         self.update((self.x, self.y), (self.x, self.y))
 
     def atlas(self) -> None:
-        """The adversary's gradient, that of the local component, and both batches in one outer pass."""
+        """The adversary's gradient, that of the local component, the clean logits, and one batch in the update."""
         self.search(self.recipe.method.inner.budget + 1)
-        self.update((torch.cat([self.x, self.x]), torch.cat([self.y, self.y])))
+        self.predict()
+        self.update((self.x, self.y))
 
 
 FLOORS = {"fgsm_rs": Bare.adversarial, "pgd_at": Bare.adversarial, "trades": Bare.trades, "atlas": Bare.atlas}
