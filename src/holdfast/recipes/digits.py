@@ -1,6 +1,6 @@
 """scikit-learn's digits (8 x 8 scans), for tests and first steps. All numbers are ours.
 
-At eps 0.15 natural training falls below 10 % under the protocol `quick`, one-step ADV holds 61 % and ATLAS 68 % (449
+At eps 0.15 natural training falls below 10 % under the protocol `quick`, one-step ADV holds 60 % and ATLAS 66 % (449
 test images, 3 seeds); at the 0.3 of MNIST nothing stands on so few pixels. A training takes seconds on one core.
 """
 
