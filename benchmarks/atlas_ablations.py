@@ -153,7 +153,11 @@ def draw(found: Comparison, path: Path) -> None:
     for word, values, own in (("rho", RHOS, 2 / 3), ("beta", BETAS, 1.0)):
         points = _points(found, values, own, word)
         if points:
-            charts.append(line_chart(word, word, "robust accuracy, %", {"ATLAS": points}, logarithmic=False))
+            charts.append(
+                line_chart(
+                    word, word, "robust accuracy, %", {"both, clean pass differentiated": points}, logarithmic=False
+                )
+            )
     # Accuracies that lie close together are seen apart.
     charts = [replace(chart, y=replace(chart.y, low=_floor(chart.series), high=100.0)) for chart in charts]
     sheet(charts, path)
