@@ -75,7 +75,8 @@ def write(out: Path, page: Path) -> None:
         cheap = json.loads(path.with_name(path.name.replace("-float32", "-bfloat16")).read_text())
         one, other = (np.array(record["robust"]) for record in (full, cheap))
         records[path] = cheap
-        holds.append((one == other).mean() >= AGREES and other.mean() - one.mean() <= HIGHER)
+        more = int(other.sum()) - int(one.sum())  # in examples, which floats do not blur
+        holds.append((one == other).mean() >= AGREES and more <= round(HIGHER * len(one)))
         lines.append(
             f"| {full['victim']} | {full['threat']} | {full['n']} | {100 * one.mean():.2f} % "
             f"| {100 * other.mean():.2f} % "
