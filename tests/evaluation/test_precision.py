@@ -108,6 +108,18 @@ def test_doubtful_survivors_are_attacked_on_the_model(
     assert own.steps.tolist() == found.steps.tolist(), "those are the verdicts of the whole search"
 
 
+def test_an_attack_on_the_model_keeps_the_margin_that_raised_the_doubt(
+    model: nn.Module, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that later attacks know how near the edge the example stands."""
+    monkeypatch.setattr(EVALUATE, "StandIn", Opposed)
+    run(model, images, "bfloat16", tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()[1:]]
+    survived = [line for line in lines if "attack" in line and "adversarial_prediction" not in line]
+    assert survived
+    assert all(line["margin"] == 0.0 for line in survived)
+
+
 def test_survivors_far_from_the_edge_are_not_attacked_twice(
     model: nn.Module, images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

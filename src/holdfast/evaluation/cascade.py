@@ -49,16 +49,20 @@ class Cascade:
 
     def run(self, attack: Attack[Any]) -> None:
         """One attack on all examples that have no verdict of it and that none before it has broken."""
-        waiting, doubtful = self.log.waiting(attack.name), list[int]()
+        waiting = self.log.waiting(attack.name)
+        doubtful: dict[int, float] = {}  # example -> the margin that it was left with
         # Foreign code may want more of the model than logits.
         quick = None if attack.passes is None else self.quick
         coarse = quick is not None and self.coarse
         with tqdm(desc=attack.name, disable=None if self.progress else True, unit="step", unit_scale=True) as bar:
 
             def note(decisions: Sequence[Decision], withhold: bool) -> None:
-                doubted = [withhold and self._in_doubt(decision) for decision in decisions]
-                settled = [d for d, held in zip(decisions, doubted, strict=True) if not held]
-                doubtful.extend(d.example for d, held in zip(decisions, doubted, strict=True) if held)
+                if withhold:
+                    doubtful.update({d.example: d.margin for d in decisions if self._in_doubt(d)})
+                    settled = [d for d in decisions if d.example not in doubtful]
+                else:
+                    # The model's own search shows the judge no other candidates; later attacks ask for the margin.
+                    settled = [d._replace(margin=doubtful.get(d.example, d.margin)) for d in decisions]
                 self._keep(attack.name, settled)
                 # The bar counts steps: those that a success has spared are taken off the whole.
                 bar.total -= sum(search.most - decision.steps for decision in decisions)
