@@ -39,4 +39,4 @@ def base() -> Recipe:
     return replace(found, model=replace(found.model, width=8))
 
 
-SETTING = Setting("CIFAR-10, Linf 8/255, width 8", base, "4min", 1000, 0, 1.0, (0, 1), MAIN, (), CLAIMS)
+SETTING = Setting("CIFAR-10, Linf 8/255, width 8", base, "4min", 500, 0, 1.0, (0, 1), MAIN, (), CLAIMS)

@@ -14,9 +14,14 @@ from benchmarks import peers
 from holdfast.attacks import PGD
 from holdfast.data import ImageSet
 from holdfast.evaluation import Protocol, evaluate, protocol
+from holdfast.evaluation.evaluate import rows_of
 from holdfast.results import Evaluation
+from holdfast.speed import StandIn, candidates
+from holdfast.typing import Classifier
 
 OURS, PLAIN, FLOOR = "holdfast", "holdfast, float32", "bare passes"
+CHEAP_FLOOR = "bare passes, computed as holdfast's"
+BARE_ROUNDS = 7
 SHARE = 0.1  # of eps, PGD's step size
 WHOLE = ("apgd-ce", "apgd-t", "fab-t", "square")
 PEER_BATCH = 250
@@ -39,14 +44,41 @@ def ours(
     )
 
 
-def record(entered: list[Contestant], rounds: int, device: str, n: int, warmup: int) -> Record:
-    """Times, and what stood under each contestant."""
+def record(
+    entered: list[Contestant], rounds: int, device: str, n: int, warmup: int
+) -> tuple[Record, dict[str, Evaluation]]:
+    """Times, and what stood under each contestant; and our evaluations."""
     times, done = contest(entered, rounds, device, warmup)
     evaluations = {name: found for name, found in done.items() if isinstance(found, Evaluation)}
     verdicts = {name: found for name, found in done.items() if isinstance(found, list)}
     verdicts |= {name: found.verdicts.robust.tolist() for name, found in evaluations.items()}
     passes = {name: found.precision for name, found in evaluations.items()}
-    return {"examples": n, "clock": clock(device), "times": times, "robust": verdicts, "passes": passes}
+    found = {"examples": n, "clock": clock(device), "times": times, "robust": verdicts, "passes": passes}
+    return found, evaluations
+
+
+def bare(ask: Classifier, found: Evaluation, x: Tensor, y: Tensor, device: str) -> dict[str, list[float]]:
+    """Seconds of the passes that an evaluation made, had each been made in a full batch and with nothing beside it."""
+
+    def forward() -> None:
+        with torch.no_grad():
+            ask(x)
+
+    def gradient() -> None:
+        point = x.detach().requires_grad_()
+        torch.autograd.grad(functional.cross_entropy(ask(point), y), point)
+
+    times, _ = contest([Contestant("forward", forward), Contestant("gradient", gradient)], BARE_ROUNDS, device)
+    gradients = sum(attack.backward for attack in found.passes.values())
+    forwards = sum(attack.forward for attack in found.passes.values()) - gradients
+
+    def all_of_them(clock: str) -> float:
+        each = [
+            count * np.median(times[kind][clock]) for count, kind in ((forwards, "forward"), (gradients, "gradient"))
+        ]
+        return float(sum(each)) / len(x)
+
+    return {clock: [all_of_them(clock)] for clock in ("cpu", "wall")}
 
 
 def both_of_ours(model: nn.Module, split: ImageSet, subject: Subject, suite: Protocol, n: int) -> list[Contestant]:
@@ -68,7 +100,13 @@ def autoattack(
     entered = both_of_ours(model, split, subject, suite, n)
     for name, make in peers.suites(all_of_them=rounds > 1):
         entered.append(Contestant(name, _robust(make(names, PEER_BATCH), model, x, y, subject.threat.eps)))
-    return record(entered, rounds, device, n, warmup=0 if rounds == 1 else 1)
+    found, evaluations = record(entered, rounds, device, n, warmup=0 if rounds == 1 else 1)
+    if names == WHOLE:
+        full = _batch(split, rows_of(split.images.shape[1:]), device)
+        way = next(way for way in candidates(True) if str(way) == evaluations[OURS].precision)
+        found["times"][FLOOR] = bare(model, evaluations[PLAIN], *full, device)
+        found["times"][CHEAP_FLOOR] = bare(StandIn(model, way), evaluations[OURS], *full, device)
+    return found
 
 
 def pgd(subject: Subject, model: nn.Module, split: ImageSet, n: int, rounds: int, device: str) -> Record:
@@ -77,15 +115,15 @@ def pgd(subject: Subject, model: nn.Module, split: ImageSet, n: int, rounds: int
     steps = subject.attack_steps
     suite = Protocol("pgd", "1", (PGD(steps=steps, step_size=SHARE, early_stop=True),))
 
-    def bare() -> None:
+    def gradients() -> None:
         for _ in range(steps):
             point = x.detach().requires_grad_()
             torch.autograd.grad(functional.cross_entropy(model(point), y), point)
 
-    entered = [Contestant(FLOOR, bare), *both_of_ours(model, split, subject, suite, n)]
+    entered = [Contestant(FLOOR, gradients), *both_of_ours(model, split, subject, suite, n)]
     for name, make in peers.pgds():
         entered.append(Contestant(name, _robust(make(steps, SHARE), model, x, y, subject.threat.eps)))
-    return record(entered, rounds, device, n, warmup=1)
+    return record(entered, rounds, device, n, warmup=1)[0]
 
 
 def _batch(split: ImageSet, n: int, device: str) -> tuple[Tensor, Tensor]:
@@ -103,7 +141,7 @@ def measure(device: str, short: bool, folder: Path) -> Record:
         small = subject.data == "mnist"
         model = victim(subject, folder, device, short)
         split = images(subject.data, 1000).load("test")
-        part, n = (256, 100 if short else 200) if small else (64, 16 if short else 80)
+        part, n = (256, 100 if short else 1000) if small else (64, 16 if short else 80)
         found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 64, 2 if short else 5, device)
         parts = {"apgd-ce": (("apgd-ce",), part, 1 if short else 3), "autoattack": (WHOLE, n, 1)}
         for name, (attacks, count, rounds) in parts.items():

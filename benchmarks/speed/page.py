@@ -25,10 +25,12 @@ NOTES = {
         "Measuring a model",
         "Whole calls, clean pass, checks of the model and re-prediction of each candidate included. `holdfast` is "
         "`holdfast evaluate`, whose searches ask the passes in brackets, which a trial chose; `holdfast, float32` is "
-        "the same with `--precision float32`. `bare passes` are as many "
-        "input gradients of all images as PGD has steps; ours leaves out what is broken already. torchattacks is given "
-        "the 100 steps of the protocol by hand; its own AutoAttack "
-        "has 10. `robust` is by the model's own prediction; AutoAttack rows are one run each.",
+        "the same with `--precision float32`. For PGD, `bare passes` are "
+        "as many input gradients of all images as it has steps; ours leaves out what is broken already. For AutoAttack "
+        "they are the passes that our own evaluation counted, at what they take in full batches with nothing beside "
+        "them: in float32 by the model itself, and as `holdfast` computes them. torchattacks is given the 100 steps of "
+        "the protocol by hand; its own AutoAttack has 10. `robust` is by the model's own prediction; AutoAttack rows "
+        "are one run each.",
     ),
     "growth": (
         "Growth",
