@@ -78,10 +78,11 @@ def test_the_perturbation_moves_when_the_loss_is_differentiated_and_in_its_rows_
     assert (setting.perturbation[[0, 2]] == 0).all()
 
 
+@pytest.mark.parametrize("through_box", [True, False])
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.3)])
-def test_the_perturbation_stays_in_the_ball_and_meets_other_images(threat: ThreatModel) -> None:
+def test_the_perturbation_stays_in_the_ball_and_meets_other_images(threat: ThreatModel, through_box: bool) -> None:
     """T19: whatever it was made for, x + perturbation is what the threat model allows."""
-    setting = Setting(FreeAT(step_size=1.0), threat)
+    setting = Setting(FreeAT(step_size=1.0, through_box=through_box), threat)
     asked: list[Tensor] = []
     setting.model.register_forward_hook(lambda module, x, logits: asked.append(x[0].detach()))
     for batch in setting.batches * 3:
@@ -90,6 +91,24 @@ def test_the_perturbation_stays_in_the_ball_and_meets_other_images(threat: Threa
         zero = torch.zeros_like(setting.perturbation)
         assert (threat.distance(zero, setting.perturbation) <= threat.eps * (1 + 1e-12)).all()
     assert (threat.distance(setting.batches[1].x, asked[-1]) > 0.5 * threat.eps).all()
+
+
+@pytest.mark.parametrize("through_box", [True, False])
+def test_a_change_that_the_box_cut_comes_back_only_if_the_gradient_does_not_go_through_it(through_box: bool) -> None:
+    """A black pixel, pushed down and then asked to go up: a digit's background has nothing else."""
+    method, threat = FreeAT(through_box=through_box), Linf(0.1)
+    with torch.random.fork_rng(devices=[]):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False).double())
+    model[1].weight.data = torch.tensor([[-1.0], [1.0]]).double()
+    state = method.init(model, Task(classes=2, examples=1, batch_size=1, shape=(1, 1, 1)))
+    assert state is not None
+    black, found = torch.zeros(1, 1, 1, 1).double(), []
+    for label in (1, 0):  # the pixel speaks for class 1: as an image of class 1 it is pushed down, as one of class 0 up
+        batch = Batch(black, torch.tensor([label]), torch.tensor([0]))
+        noise = Noise.of(0, batch.index)
+        method.loss(model, batch, threat, state.double(), PROGRESS, noise).value.backward()
+        found.append(state.get_buffer("perturbation").item())
+    assert found == pytest.approx([-0.1, -0.1] if through_box else [0.0, 0.1])
 
 
 @pytest.mark.parametrize(
