@@ -1,6 +1,7 @@
 """The search for hyper-parameters: equal for all, on held-out images, resumable."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from holdfast.comparison import compare, tuning
 from holdfast.comparison.tunables import TUNABLES, tunables
+from holdfast.errors import MissingExtra
 from holdfast.evaluation import Protocol
 from holdfast.methods import ATLAS, AWP, METHODS, TRADES, GradAlign, Natural
 from holdfast.recipe import Recipe
@@ -90,6 +92,15 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
     ask("stopped")
     for name in ("natural", "trades"):
         assert trials(tmp_path / "stopped/tuning" / name) == trials(tmp_path / "whole/tuning" / name)
+
+
+def test_a_missing_optuna_is_told_before_anything_is_trained(
+    base: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'holdfast\[tune\]'"):
+        compare({"natural": Natural()}, base, "passes:2", tmp_path / "cmp", trials=2, device="cpu", progress=False)
+    assert not (tmp_path / "cmp").exists()
 
 
 def test_what_is_searched_lies_around_the_recipes_own(base: Recipe) -> None:

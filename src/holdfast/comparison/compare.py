@@ -14,7 +14,7 @@ from holdfast.comparison.gather import gather
 from holdfast.comparison.locks import held
 from holdfast.comparison.plan import Entry, Plan, Terms, resume
 from holdfast.comparison.runs import ENDED, evaluate_run, evaluation_folder, outcome, recipe_of, run_folder, train_run
-from holdfast.comparison.tuning import chosen, tune, tuning_folder
+from holdfast.comparison.tuning import check_extra, chosen, tune, tuning_folder
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import Protocol, protocol
@@ -68,13 +68,15 @@ def compare(
 
     Raises:
         InvalidInput: the folder compares on other terms, or a label stands for another method in it.
-        MissingExtra: `trials` without Optuna.
+        MissingExtra: more than one trial without Optuna.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InvalidInput(
             "a comparison's runs are shared out one by one, so torchrun has no place; start the same command several "
             "times, each with a --device of its own"
         )
+    if trials > 1:
+        check_extra()
     folder = Path(out)
     place = str(torch.device("cuda" if torch.cuda.is_available() else "cpu") if device is None else device)
     made = contenders if not isinstance(contenders, Mapping) else [Contender(k, m) for k, m in contenders.items()]

@@ -30,6 +30,18 @@ JUDGE = Protocol("tuning", "1", (APGD(steps=20), APGD(steps=20, criterion=DLR())
 Values = dict[str, str]  # by the path of a field, as --set takes them
 
 
+def check_extra() -> None:
+    """Refuse a search before anything is trained for it.
+
+    Raises:
+        MissingExtra: Optuna is not installed.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("the search for hyper-parameters needs Optuna: pip install 'holdfast[tune]'") from error
+
+
 def chosen(folder: Path, plan: Plan, entry: Entry) -> Values | None:
     """What the search chose for a method, the first of equals; None while it is not over."""
     if not plan.terms.trials:
@@ -42,11 +54,7 @@ def chosen(folder: Path, plan: Plan, entry: Entry) -> Values | None:
 
 
 def tune(folder: Path, plan: Plan, entry: Entry, device: str, progress: bool) -> None:
-    """Make the trials that are still missing.
-
-    Raises:
-        MissingExtra: Optuna is not installed.
-    """
+    """Make the trials that are still missing."""
     while len(trials := _finished(folder, plan, entry)) < plan.terms.trials:
         place = _place(folder, entry, len(trials))
         values = _propose(recipe_of(plan, entry, plan.seeds[0], {}), trials)
@@ -96,10 +104,8 @@ def _propose(recipe: Recipe, trials: list[dict[str, Any]]) -> Values:
     """The values of the next trial; none for the first, which has the recipe's own."""
     if not trials:
         return {}
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingExtra("the search for hyper-parameters needs Optuna: pip install 'holdfast[tune]'") from error
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     ranges = tunables(recipe)
     space: dict[str, optuna.distributions.BaseDistribution] = {
