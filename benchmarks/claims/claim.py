@@ -1,7 +1,9 @@
 """What a claim is, and how the numbers judge it."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,9 +14,11 @@ from holdfast.recipe import Recipe
 from holdfast.results import Comparison, Contrast, Entrant, Outcome, contrast, holm
 
 Kind = Literal["higher", "comparable"]
-Of = Literal["robust", "clean", "hidden"]
-MARGIN = 0.02  # "comparable": no more than so much below
+Of = Literal["robust", "clean", "hidden", "quarter"]
+MARGINS: dict[Of, float] = {"robust": 0.02, "clean": 0.005}  # "comparable": no more than so much below
+FLOOR = 0.01  # where both are below this, nothing can be compared
 LEVEL = 0.05
+QUARTER = "quarter.json"  # beside a run: which test images withstand a quarter of eps
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Claim:
         first, second: labels of the methods.
         kind: "higher", or "comparable": not below by more than two points.
         of: which accuracy; "hidden" is the share of examples that stands under APGD on cross-entropy and falls under
-            the rest of AutoAttack.
+            the rest of AutoAttack, "quarter" robust accuracy at a quarter of eps.
+        but: runs with this outcome are left out.
     """
 
     paper: str
@@ -36,11 +41,15 @@ class Claim:
     second: str
     kind: Kind = "higher"
     of: Of = "robust"
+    but: str = ""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A page of claims: what is trained on which terms, the most important first."""
+    """A page of claims: what is trained on which terms, the most important first.
+
+    `quarter` names the methods that are attacked at a quarter of eps too.
+    """
 
     title: str
     base: Callable[[], Recipe]
@@ -52,6 +61,7 @@ class Setting:
     main: tuple[Contender, ...]
     others: tuple[Contender, ...]
     claims: tuple[Claim, ...]
+    quarter: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,9 @@ class Judged:
 
     claim: Claim
     found: Contrast | None
-    p: float
-    seeds: tuple[int, int]
+    p: float = 1.0
+    seeds: tuple[int, int] = (0, 0)
+    values: tuple[float, float] = (0.0, 0.0)
 
     @property
     def verdict(self) -> str:
@@ -70,9 +81,12 @@ class Judged:
             return "not run"
         if not self.found.of_methods:
             return "not decidable here (one seed each)"
+        if self.claim.of in ("robust", "quarter") and max(self.values) < FLOOR:
+            return "not decidable here (nothing stands)"
         if self.claim.kind == "comparable":
+            margin = MARGINS[self.claim.of]
             return (
-                "met" if self.found.low > -MARGIN else "not met" if self.found.high < -MARGIN else "not decidable here"
+                "met" if self.found.low > -margin else "not met" if self.found.high < -margin else "not decidable here"
             )
         if self.found.difference > 0 and self.p < LEVEL:
             return "met"
@@ -83,30 +97,33 @@ class Judged:
 
 def judge(claims: Sequence[Claim], comparison: Comparison) -> list[Judged]:
     """All claims; the p-values of those of kind "higher" are corrected together."""
-    of = {entrant.label: entrant for entrant in comparison.entrants if entrant.evaluations}
-    found = [_contrast(claim, of) for claim in claims]
-    tested = [k for k, claim in enumerate(claims) if claim.kind == "higher" and found[k] is not None]
-    corrected = dict(zip(tested, holm([c.p for k in tested if (c := found[k]) is not None]), strict=True))
-    return [
-        Judged(claim, found[k], corrected.get(k, 1.0), (_seeds(of, claim.first), _seeds(of, claim.second)))
-        for k, claim in enumerate(claims)
-    ]
+    of = {entrant.label: entrant for entrant in comparison.entrants}
+    judged = []
+    for claim in claims:
+        labels = [label for label in (claim.first, claim.second) if label in of]
+        tables = [rows for label in labels if len(rows := right(of[label], claim.of, claim.but))]
+        if len(tables) < 2:
+            judged.append(Judged(claim, None))
+            continue
+        found = contrast(*tables)
+        first, second = tables
+        means = float(first.mean()), float(second.mean())
+        judged.append(Judged(claim, found, found.p, (len(first), len(second)), means))
+    tested = [k for k, one in enumerate(judged) if one.claim.kind == "higher" and one.found is not None]
+    for k, p in zip(tested, holm([judged[k].p for k in tested]), strict=True):
+        judged[k] = replace(judged[k], p=p)
+    return judged
 
 
-def hidden(entrant: Entrant) -> NDArray[np.bool_]:
-    """[S, N]: stands under the first attack, falls under another."""
-    tables = [evaluation.verdicts for evaluation in entrant.evaluations]
+def right(entrant: Entrant, of: Of, but: str = "") -> NDArray[np.bool_]:
+    """[S, N], a row for each seed: what an accuracy counts. `but`: without the runs of this outcome."""
+    cells = [cell for cell in entrant.cells if cell.outcome != but]
+    if of == "quarter":
+        files = [Path(cell.run) / QUARTER for cell in cells]
+        return np.array([json.loads(file.read_bytes()) for file in files if file.exists()], dtype=np.bool_)
+    kept = replace(entrant, cells=tuple(cells))
+    if of != "hidden":
+        return kept.right(of)
+    tables = [evaluation.verdicts for evaluation in kept.evaluations]
+    # Stands under the first attack, falls under another.
     return np.array([(v.outcome[:, 0] == Outcome.SURVIVED) & ~v.robust for v in tables], dtype=np.bool_)
-
-
-def _contrast(claim: Claim, of: dict[str, Entrant]) -> Contrast | None:
-    if claim.first not in of or claim.second not in of:
-        return None
-    first, second = (
-        hidden(e) if claim.of == "hidden" else e.right(claim.of) for e in (of[claim.first], of[claim.second])
-    )
-    return contrast(first, second)
-
-
-def _seeds(of: dict[str, Entrant], label: str) -> int:
-    return len(of[label].evaluations) if label in of else 0

@@ -1,11 +1,13 @@
 """The verdicts on claims follow from the numbers, and the page holds what it says."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.claims import cifar10, mnist
-from benchmarks.claims.claim import Claim, judge
+from benchmarks.claims.claim import QUARTER, Claim, judge
 from benchmarks.claims.page import page
 
 from holdfast.comparison.tunables import tunables
@@ -79,6 +81,44 @@ def test_one_seed_decides_nothing_and_what_is_missing_is_not_judged() -> None:
     assert [one.verdict for one in judged] == ["not decidable here (one seed each)", "not run"]
 
 
+def test_half_a_point_of_clean_accuracy_is_no_little_thing() -> None:
+    both = [Claim("", "", "A", "B", "comparable", of) for of in ("clean", "robust")]  # type: ignore[arg-type]
+    clean, robust = judge(both, comparison(entrant("A", 0.80, clean=0.97), entrant("B", 0.80, clean=0.98)))
+    assert (clean.verdict, robust.verdict) == ("not met", "met")
+
+
+def test_where_nothing_stands_nothing_is_decided() -> None:
+    (judged,) = judge([Claim("", "", "A", "B")], comparison(entrant("A", -0.1), entrant("B", -0.1)))
+    assert judged.verdict == "not decidable here (nothing stands)"
+
+
+def test_runs_that_ended_early_can_be_left_out() -> None:
+    better, other = entrant("A", 0.6), entrant("B", 0.5)
+    fallen = replace(entrant("B", 0.0).cells[0], outcome="collapse")
+    other = replace(other, cells=(*other.cells[:2], fallen))
+    whole, rest = judge([Claim("", "", "A", "B"), Claim("", "", "A", "B", but="collapse")], comparison(better, other))
+    assert (whole.seeds, rest.seeds) == ((3, 3), (3, 2))
+    assert (whole.verdict, rest.verdict) == ("not decidable here", "met")
+
+
+def test_what_withstands_a_quarter_of_eps_is_read_from_beside_the_runs(tmp_path: Path) -> None:
+    def beside(label: str, share: float) -> Entrant:
+        one, cells = entrant(label, 0.0), []
+        for cell in one.cells:
+            run = tmp_path / f"{label}-{cell.seed}"
+            run.mkdir()
+            (run / QUARTER).write_text(json.dumps([k < 1000 * share + cell.seed for k in range(1000)]))
+            cells.append(replace(cell, run=str(run)))
+        return replace(one, cells=tuple(cells))
+
+    found = comparison(beside("SPROUT", 0.8), beside("natural", 0.4))
+    (judged,) = judge([Claim("", "", "SPROUT", "natural", of="quarter")], found)
+    assert judged.verdict == "met"
+    assert judged.values == pytest.approx((0.801, 0.401))
+    text = page(mnist.SETTING, found, tmp_path, "command", "picture.svg")
+    assert "SPROUT 80.1 ± 0.1 (3 seeds), natural 40.1 ± 0.1 (3 seeds)." in text
+
+
 def test_what_a_weak_attack_misses_can_be_claimed() -> None:
     claims = [Claim("", "", "A", "B", "higher", of) for of in ("hidden", "clean")]  # type: ignore[arg-type]
     hidden, clean = judge(claims, comparison(entrant("A", 0.4, clean=0.9), entrant("B", 0.8)))
@@ -94,9 +134,9 @@ def test_the_page_tells_what_was_measured_and_what_was_not(tmp_path: Path) -> No
     assert atlas.robust is not None
     assert f"| one-step ATLAS | 3 | 98.0 ± 0.0 | {100 * atlas.robust.mean:.1f} ± 0.4 |" in text
     assert "| 3 and 3 | **met** |" in text
-    assert "Not run: one-step ATLAS, clean pass, PGD-3 ADV" in text
+    assert "Not run: one-step ATLAS, clean pass, one-step ADV, longer, PGD-3 ADV" in text
     assert "Fewer than 3 seeds: natural." in text
-    assert text.count("| not run |") == len(mnist.CLAIMS) - 2
+    assert text.count("| not run |") == len(mnist.CLAIMS) - 3
 
 
 @pytest.mark.parametrize("setting", [mnist.SETTING, cifar10.SETTING])
