@@ -54,7 +54,13 @@ LAYER = "flatten"  # the features that ADR compares
 
 def adr(local: float = 0.0, together: float = 0.0, smoothness: float = 0.0, confidence: float = 0.0) -> Method:
     """ADV with a clean term, and ADR's terms on top."""
-    return ADR(local, together, smoothness, confidence, layer=LAYER)
+    return ADR(
+        local_compactness=local,
+        global_compactness=together,
+        smoothness=smoothness,
+        confidence=confidence,
+        layer=LAYER,
+    )
 
 
 MAIN = (
