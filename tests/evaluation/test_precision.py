@@ -156,6 +156,8 @@ def test_an_earlier_attack_s_margin_is_reason_for_doubt(model: nn.Module, images
         log.margins[stands] = 0.09 * float(clean.margin[stands])
         assert cascade._in_doubt(survivor)
         assert not cascade._in_doubt(survivor._replace(prediction=1))
+        clean.margin[stands] = 0.0  # right by a tie of logits
+        assert cascade._in_doubt(survivor._replace(margin=0.5))
 
 
 def run(model: nn.Module, images: ImageSet, precision: str, folder: Path | None = None) -> Evaluation:

@@ -79,8 +79,9 @@ class Cascade:
 
     def _in_doubt(self, decision: Decision) -> bool:
         """Whether a survivor of coarse passes stands so near the edge that they may have missed what breaks it."""
-        margin = min(decision.margin, self.log.margins.get(decision.example, decision.margin))
-        return decision.prediction < 0 and margin < DOUBT * float(self.clean.margin[decision.example])
+        clean = float(self.clean.margin[decision.example])  # 0 where two logits tie: nearer the edge nothing stands
+        margin = min(decision.margin, self.log.margins.get(decision.example, decision.margin), clean)
+        return decision.prediction < 0 and margin <= DOUBT * clean
 
     def _keep(self, attack: str, settled: Sequence[Decision]) -> None:
         if settled:
