@@ -101,3 +101,11 @@ def test_a_refuted_claim_goes_on_searching(model: nn.Module, images: ImageSet) -
     PackedSearch(Liar(**fields), threat, on, lying.extend).run(right)
     outcome = {decision.example: decision.prediction for decision in honest}
     assert {decision.example: decision.prediction for decision in lying} == outcome
+
+
+def test_a_decision_holds_its_own_adversary_and_not_the_batch(model: nn.Module, images: ImageSet) -> None:
+    on, right = subject(model, images, 0, 64)
+    decisions: list[Decision] = []
+    PackedSearch(ATTACKS[0], Linf(EPS), on, decisions.extend).run(right)
+    for decision in decisions:
+        assert decision.x_adv.untyped_storage().nbytes() == decision.x_adv.nbytes

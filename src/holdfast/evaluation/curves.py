@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def draw(threat: ThreatModel, subject: Subject, verdicts: Verdicts, count: int) 
     correct = verdicts.correct[:count].nonzero()[0].tolist()
     ascent = None
     if not isinstance(threat, L1):
-        standing = len(correct) - len(_decisions(FGSM(), threat, subject, correct))
+        standing = len(correct) - len(_broken(FGSM(), threat, subject, correct))
         ascent = Ascent(_against_steps(threat, subject, correct, count), standing)
     return Curves(_against_eps(threat, subject, verdicts, correct, count), ascent)
 
@@ -76,10 +76,10 @@ def _against_eps(
     robust accuracy on these examples.
     """
     attack, positions = FMN() if isinstance(threat, L1) else FMN(step_size=0.5, steepest=True), radii(threat)
-    found = _decisions(attack, replace(threat, eps=positions[-1]), subject, correct)
+    found = _broken(attack, replace(threat, eps=positions[-1]), subject, correct)
     nearest = np.nan_to_num(verdicts.distance[:count], nan=np.inf).min(axis=1)
-    for example, decision in found.items():
-        nearest[example] = min(nearest[example], decision.distance)
+    for example, end in found.items():
+        nearest[example] = min(nearest[example], end.distance)
     # As in ThreatModel.contains: an adversary on the ball's surface may be rounded beyond it.
     slack = 1e-6 * (threat.high - threat.low)
     counts = [int((nearest[correct] > eps * (1.0 + 1e-5) + slack).sum()) for eps in positions]
@@ -90,20 +90,25 @@ def _against_eps(
 def _against_steps(threat: ThreatModel, subject: Subject, correct: Sequence[int], count: int) -> Curve:
     """One run of PGD-100 shows every shorter one: an example counts as broken from the move that first broke it."""
     attack = PGD(steps=max(STEPS), step_size=0.125, early_stop=True)
-    broken = _decisions(attack, threat, subject, correct).values()
+    broken = _broken(attack, threat, subject, correct).values()
     # The model is asked before each move, so the k-th question shows the result of k - 1 moves.
-    counts = tuple(len(correct) - sum(decision.steps - 1 <= steps for decision in broken) for steps in STEPS)
+    counts = tuple(len(correct) - sum(end.steps - 1 <= steps for end in broken) for steps in STEPS)
     return Curve("steps", "steps of PGD", tuple(map(float, STEPS)), counts, count, attack.name)
 
 
-def _decisions(
-    attack: Attack[Any], threat: ThreatModel, subject: Subject, waiting: Sequence[int]
-) -> dict[int, Decision]:
-    """How the attack ended on the examples that it breaks."""
-    found: dict[int, Decision] = {}
+class _Broken(NamedTuple):
+    """How the attack ended on an example that it broke; see `Decision`."""
+
+    distance: float
+    steps: int
+
+
+def _broken(attack: Attack[Any], threat: ThreatModel, subject: Subject, waiting: Sequence[int]) -> dict[int, _Broken]:
+    """The examples that the attack breaks; their adversaries are dropped, which may be large."""
+    found: dict[int, _Broken] = {}
 
     def note(decisions: Sequence[Decision]) -> None:
-        found.update({d.example: d for d in decisions if d.prediction >= 0})
+        found.update({d.example: _Broken(d.distance, d.steps) for d in decisions if d.prediction >= 0})
 
     PackedSearch(attack, threat, subject, note).run(waiting)
     return found

@@ -207,7 +207,8 @@ class PackedSearch(Generic[S]):
         """Note how one search ended."""
         assert self.state is not None
         example, search = place
-        case, x_adv = self.cases[example], self.state.x_adv[row]
+        # A copy: a decision that waits for its report must not hold the whole batch.
+        case, x_adv = self.cases[example], self.state.x_adv[row].clone()
         steps = search * self.attack.budget + iterations
         if end.found is None:
             case.failed.add(search)
