@@ -248,6 +248,12 @@ def test_n_is_within_the_split(model: nn.Module, images: ImageSet, n: int) -> No
         run(model, images, n=n)
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_holds_an_example(model: nn.Module, images: ImageSet, batch_size: int) -> None:
+    with pytest.raises(InvalidInput, match=f"batch_size is {batch_size}, but a batch holds at least one"):
+        run(model, images, batch_size=batch_size)
+
+
 def test_a_model_must_give_a_logit_for_each_class(images: ImageSet) -> None:
     with pytest.raises(InvalidInput, match=r"\(60, 4\).*\[60, 5\]"):
         run(nn.Linear(20, 4), images)

@@ -92,6 +92,8 @@ def evaluate(
         CheckpointError: `folder` holds an evaluation of something else.
     """
     count = _count(images, n)
+    if batch_size is not None and batch_size < 1:
+        raise InvalidInput(f"batch_size is {batch_size}, but a batch holds at least one example; try 256")
     group = processes(_device_of(model) if device is None else device)
     if group.world > 1 and folder is None:
         raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
