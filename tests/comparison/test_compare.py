@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from holdfast.comparison import Contender, compare, plan
+from holdfast.comparison import Budget, Contender, compare, plan
 from holdfast.comparison.locks import held
+from holdfast.comparison.plan import Plan, Terms
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import Protocol
-from holdfast.methods import CURE, FGSMRSAT, PGDAT, TRADES, Natural
+from holdfast.methods import CURE, FGSMRSAT, PGDAT, TRADES, YOPO, Method, Natural
 from holdfast.recipe import SGD, Recipe
 from holdfast.results import Comparison
 from holdfast.training import Run, load_recipe
@@ -166,6 +167,12 @@ def test_a_killed_comparison_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     for one, other in zip(killed.entrants, whole.entrants, strict=True):
         assert len(one.evaluations) == 2
         assert [e.verdicts for e in one.evaluations] == [e.verdicts for e in other.evaluations]
+
+
+@pytest.mark.parametrize(("method", "compiled"), [(PGDAT(), True), (CURE(), False), (YOPO(), False)])
+def test_passes_that_cannot_be_compiled_are_not(base: Recipe, brief: Protocol, method: Method, compiled: bool) -> None:
+    terms = Terms(replace(base, compile=True), Budget(2.0, "passes"), brief, None, 0, 1.0, "cpu")
+    assert Plan(terms).recipe(Contender("it", method)).compile is compiled
 
 
 def test_passes_are_chosen_once_for_all(

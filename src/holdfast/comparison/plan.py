@@ -99,8 +99,8 @@ class Plan:
     def recipe(self, contender: Contender) -> Recipe:
         """The common recipe with a method put into it."""
         recipe = contender.put_into(override(self.terms.base, self.passes))
-        # Compiled passes cannot be differentiated twice.
-        return replace(recipe, compile=False) if contender.method.differentiates_twice else recipe
+        # Compiled passes can neither be differentiated twice nor be asked for gradients within.
+        return recipe if contender.method.compilable else replace(recipe, compile=False)
 
     def grown(self, contenders: Iterable[Contender], seeds: Iterable[int], device: str) -> "Plan":
         """The plan with more methods and seeds; paces are measured where they are needed, on the device.
