@@ -118,6 +118,12 @@ def test_a_training_that_diverges_is_an_outcome(ask: Any, base: Recipe) -> None:
     assert ask(base=replace(base, optimizer=SGD(lr=1e30))).entrants[0].cells[0].outcome == "diverged"
 
 
+def test_more_examples_than_there_are_is_refused_at_once(ask: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"n is 5000, but .* has \d+ examples"):
+        ask(n=5000)
+    assert not (tmp_path / "cmp/comparison.json").exists()
+
+
 @pytest.mark.parametrize("label", ["Natural", "natural "])
 def test_labels_that_would_share_a_folder_are_refused(ask: Any, label: str) -> None:
     with pytest.raises(InvalidInput, match="are the same folder"):

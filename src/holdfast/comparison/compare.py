@@ -67,7 +67,8 @@ def compare(
         What the folder holds then: all of its methods and seeds.
 
     Raises:
-        InvalidInput: the folder compares on other terms, or a label stands for another method in it.
+        InvalidInput: the folder compares on other terms, a label stands for another method in it, or the test split has
+            not `n` examples.
         MissingExtra: more than one trial without Optuna.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -84,9 +85,13 @@ def compare(
     judged = protocol(attacks, base.threat) if isinstance(attacks, str) else attacks
     terms = Terms(base, length, judged, n, trials, trial_share, torch.device(place).type, search_precision)
     with held(folder, wait=True):
-        plan = resume(folder, terms).grown(made, seeds, place)
+        begun = resume(folder, terms)
+        images = _Test(base)
+        if n is not None:
+            images().count(n)  # not only when the first training is over
+        plan = begun.grown(made, seeds, place)
         plan.save(folder)
-    work(folder, plan, place, progress)
+    _work(folder, plan, images, place, progress)
     return gather(folder, plan)
 
 
@@ -98,9 +103,8 @@ class Job:
     seed: int
 
 
-def work(folder: Path, plan: Plan, device: str, progress: bool) -> None:
+def _work(folder: Path, plan: Plan, images: "_Test", device: str, progress: bool) -> None:
     """Train and evaluate what is missing; wait for what other processes do."""
-    images = _Test(plan)
     pending = [Job(entry, seed) for seed in plan.seeds for entry in plan.entries.values()]
     total = len(pending)
     while pending:
@@ -140,11 +144,11 @@ def _do(job: Job, folder: Path, plan: Plan, images: "_Test", device: str, progre
 class _Test:
     """The test split, read when it is first needed."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
         self._images: ImageSet | None = None
 
     def __call__(self) -> ImageSet:
         if self._images is None:
-            self._images = self._plan.terms.base.data.load("test")
+            self._images = self._recipe.data.load("test")
         return self._images

@@ -119,6 +119,17 @@ class ImageSet:
             digest.update(tensor.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
+    def count(self, n: int | None) -> int:
+        """How many the first `n` examples are: n itself, or all for None.
+
+        Raises:
+            InvalidInput: there are not so many, or n is below 1.
+        """
+        count = len(self) if n is None else n
+        if not 1 <= count <= len(self):
+            raise InvalidInput(f"n is {n}, but {self.name} has {len(self)} examples; give 1 to {len(self)}")
+        return count
+
     def subset(self, index: Tensor | Sequence[int]) -> "ImageSet":
         """The examples at the [M] positions `index`, in that order."""
         index = torch.as_tensor(index, dtype=torch.int64)

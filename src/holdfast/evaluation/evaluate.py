@@ -91,7 +91,7 @@ def evaluate(
         ThreatModelViolation: an attack handed over an input that is not allowed.
         CheckpointError: `folder` holds an evaluation of something else.
     """
-    count = _count(images, n)
+    count = images.count(n)
     if batch_size is not None and batch_size < 1:
         raise InvalidInput(f"batch_size is {batch_size}, but a batch holds at least one example; try 256")
     group = processes(_device_of(model) if device is None else device)
@@ -147,13 +147,6 @@ def evaluate(
 def rows_of(shape: Sequence[int]) -> int:
     """Inputs of this shape in a batch: a power of two from 32 to 1,024, with at most `NUMBERS` numbers."""
     return 1 << int(math.log2(min(max(NUMBERS / math.prod(shape), 32), 1024)))
-
-
-def _count(images: ImageSet, n: int | None) -> int:
-    count = len(images) if n is None else n
-    if not 1 <= count <= len(images):
-        raise InvalidInput(f"n is {n}, but {images.name} has {len(images)} examples; give 1 to {len(images)}")
-    return count
 
 
 def _device_of(model: nn.Module) -> torch.device:
