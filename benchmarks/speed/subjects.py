@@ -134,7 +134,9 @@ def victim(subject: Subject, folder: Path, device: str, short: bool) -> nn.Modul
     """A robust network to attack, trained if it does not lie in `folder` yet."""
     count, epochs = VICTIMS[subject.data][not short]
     method: Method = PGDAT(inner=PGD(steps=5, step_size=0.4)) if subject.data == "mnist" else FGSMRSAT(inner=FGSMRS())
-    place = folder / f"{subject.data}-{count}x{epochs}"
+    # Networks of other widths, and those of digits in place of real images, lie side by side.
+    width = f"-width-{subject.model.width}" if isinstance(subject.model, PreActResNet18) else ""
+    place = folder / f"{images(subject.data, count).name.replace(' ', '-')}{width}-{count}x{epochs}"
     if not place.exists() or Run.open(place).outcome == "unfinished":
         chosen = replace(
             subject.recipe("fgsm_rs"),
