@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NoReturn
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from holdfast.errors import InvalidInput
+
+_PATIENCE = timedelta(days=7)  # of a process for the others: attacks on its share may take theirs hours longer
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,9 @@ def processes(device: str | torch.device | None = None) -> Processes:
             return Processes(0, 1, chosen)
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
-            dist.init_process_group("nccl", device_id=chosen)
+            dist.init_process_group("nccl", timeout=_PATIENCE, device_id=chosen)
         else:
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=_PATIENCE)
         atexit.register(_leave)
     return Processes(dist.get_rank(), dist.get_world_size(), chosen)
 
