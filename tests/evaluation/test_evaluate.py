@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks import FGSM, NFGSM, PGD, Square
+from holdfast.attacks import FGSM, NFGSM, PGD, Square, State
 from holdfast.data import ImageSet
 from holdfast.errors import CheckpointError, InvalidInput, ThreatModelViolation
 from holdfast.evaluation import Protocol, evaluate, protocol
 from holdfast.evaluation.evaluate import rows_of
+from holdfast.evaluation.packing import PackedSearch
 from holdfast.results import Evaluation, Outcome
 from holdfast.threat import L1, L2, Linf, ThreatModel
 
@@ -222,6 +224,28 @@ def test_what_attacks_found_counts_in_the_curve(model: nn.Module, images: ImageS
     assert verdicts.worst_case.count < verdicts.clean.count
     assert drawn.correct[drawn.x.index(EPS)] == drawn.correct[-1] == verdicts.worst_case.count
     assert drawn.correct[0] == verdicts.clean.count
+
+
+def test_an_interrupted_curve_goes_on(
+    model: nn.Module, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the attacks behind the curves broke is kept on disk, attack by attack."""
+    whole = run(model, images, with_curves=True)
+    begun: list[str] = []
+
+    class Watched(PackedSearch[State]):
+        def run(self, waiting: Sequence[int]) -> None:
+            begun.append(self.attack.name)
+            if len(begun) == 3:
+                raise Stop
+            super().run(waiting)
+
+    monkeypatch.setattr("holdfast.evaluation.curves.PackedSearch", Watched)
+    with pytest.raises(Stop):
+        run(model, images, with_curves=True, folder=tmp_path)
+    assert run(model, images, with_curves=True, folder=tmp_path).curves == whole.curves
+    assert len(begun) == 4
+    assert begun[2] == begun[3], "only what was interrupted is begun anew"
 
 
 def test_passes_are_counted(model: nn.Module, images: ImageSet) -> None:

@@ -1,7 +1,13 @@
-"""Robust accuracy along an axis: against eps, and against the steps of PGD."""
+"""Robust accuracy along an axis: against eps, and against the steps of PGD.
 
-from collections.abc import Sequence
+Each process of an evaluation runs the attacks behind the curves on its share of the examples (`probe`), and what they
+break is kept on disk; from all shares together the curves are drawn.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +16,7 @@ from holdfast.attacks import FGSM, FMN, PGD
 from holdfast.attacks.base import Attack
 from holdfast.evaluation.examples import Subject
 from holdfast.evaluation.packing import Decision, PackedSearch
+from holdfast.files import write_atomically
 from holdfast.results import Curve, Verdicts
 from holdfast.threat import L1, ThreatModel
 
@@ -43,19 +50,52 @@ class Curves:
         return (self.eps, *([self.ascent.steps] if self.ascent else []))
 
 
-def draw(threat: ThreatModel, subject: Subject, verdicts: Verdicts, count: int) -> Curves:
-    """Measure the curves, and what one step does.
+class _Broken(NamedTuple):
+    """How an attack ended on an example that it broke; see `Decision`."""
+
+    example: int
+    distance: float
+    steps: int
+
+
+def probe(path: Path, threat: ThreatModel, subject: Subject, examples: Sequence[int]) -> None:
+    """Run the attacks behind the curves on a share of the examples, and write down what each of them broke.
 
     Args:
+        path: JSON file of the share; an attack that it holds already is not run again.
+        examples: of the share that the model gets right, among those that the curves look at.
+    """
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    for name, (attack, within) in _attacks(threat).items():
+        if name not in kept:
+            kept[name] = _broken(attack, within, subject, examples)
+            write_atomically(path, json.dumps(kept).encode())
+
+
+def draw(paths: Sequence[Path], threat: ThreatModel, verdicts: Verdicts, count: int) -> Curves:
+    """The curves, and what one step does.
+
+    Args:
+        paths: of the shares, see `probe`.
         verdicts: what the attacks found; they count in the curve against eps.
         count: examples looked at, right or wrong; the first `count` of the split.
     """
     correct = verdicts.correct[:count].nonzero()[0].tolist()
+    shares = [json.loads(path.read_text()) for path in paths]
+    broken = {name: [_Broken(*one) for share in shares for one in share[name]] for name in _attacks(threat)}
     ascent = None
     if not isinstance(threat, L1):
-        standing = len(correct) - len(_broken(FGSM(), threat, subject, correct))
-        ascent = Ascent(_against_steps(threat, subject, correct, count), standing)
-    return Curves(_against_eps(threat, subject, verdicts, correct, count), ascent)
+        ascent = Ascent(_against_steps(threat, broken, len(correct), count), len(correct) - len(broken["fgsm"]))
+    return Curves(_against_eps(threat, broken, verdicts, correct, count), ascent)
+
+
+def _attacks(threat: ThreatModel) -> dict[str, tuple[Attack[Any], ThreatModel]]:
+    """The attacks behind the curves, by the names under which shares keep them, and the bounds of each."""
+    far = replace(threat, eps=radii(threat)[-1])
+    if isinstance(threat, L1):
+        return {"fmn": (FMN(), far)}
+    ascent = PGD(steps=max(STEPS), step_size=0.125, early_stop=True)
+    return {"fmn": (FMN(step_size=0.5, steepest=True), far), "fgsm": (FGSM(), threat), "pgd": (ascent, threat)}
 
 
 def radii(threat: ThreatModel) -> tuple[float, ...]:
@@ -68,47 +108,42 @@ def radii(threat: ThreatModel) -> tuple[float, ...]:
 
 
 def _against_eps(
-    threat: ThreatModel, subject: Subject, verdicts: Verdicts, correct: Sequence[int], count: int
+    threat: ThreatModel,
+    broken: Mapping[str, Sequence[_Broken]],
+    verdicts: Verdicts,
+    correct: Sequence[int],
+    count: int,
 ) -> Curve:
     """One run of a minimum-norm attack shows every radius: an example stands until its nearest adversary is within.
 
     That of the run or that of the attacks, whichever is nearer; so at the threat's eps the curve is never above the
     robust accuracy on these examples.
     """
-    attack, positions = FMN() if isinstance(threat, L1) else FMN(step_size=0.5, steepest=True), radii(threat)
-    found = _broken(attack, replace(threat, eps=positions[-1]), subject, correct)
+    positions = radii(threat)
     nearest = np.nan_to_num(verdicts.distance[:count], nan=np.inf).min(axis=1)
-    for example, end in found.items():
-        nearest[example] = min(nearest[example], end.distance)
+    for end in broken["fmn"]:
+        nearest[end.example] = min(nearest[end.example], end.distance)
     # As in ThreatModel.contains: an adversary on the ball's surface may be rounded beyond it.
     slack = 1e-6 * (threat.high - threat.low)
     counts = [int((nearest[correct] > eps * (1.0 + 1e-5) + slack).sum()) for eps in positions]
-    label = f"fmn-{attack.steps}, protocol"
+    label = f"fmn-{FMN().steps}, protocol"
     return Curve("eps", f"eps ({threat.norm})", (0.0, *positions), (len(correct), *counts), count, label)
 
 
-def _against_steps(threat: ThreatModel, subject: Subject, correct: Sequence[int], count: int) -> Curve:
+def _against_steps(threat: ThreatModel, broken: Mapping[str, Sequence[_Broken]], correct: int, count: int) -> Curve:
     """One run of PGD-100 shows every shorter one: an example counts as broken from the move that first broke it."""
-    attack = PGD(steps=max(STEPS), step_size=0.125, early_stop=True)
-    broken = _broken(attack, threat, subject, correct).values()
     # The model is asked before each move, so the k-th question shows the result of k - 1 moves.
-    counts = tuple(len(correct) - sum(end.steps - 1 <= steps for end in broken) for steps in STEPS)
-    return Curve("steps", "steps of PGD", tuple(map(float, STEPS)), counts, count, attack.name)
+    counts = tuple(correct - sum(end.steps - 1 <= steps for end in broken["pgd"]) for steps in STEPS)
+    name = _attacks(threat)["pgd"][0].name
+    return Curve("steps", "steps of PGD", tuple(map(float, STEPS)), counts, count, name)
 
 
-class _Broken(NamedTuple):
-    """How the attack ended on an example that it broke; see `Decision`."""
-
-    distance: float
-    steps: int
-
-
-def _broken(attack: Attack[Any], threat: ThreatModel, subject: Subject, waiting: Sequence[int]) -> dict[int, _Broken]:
-    """The examples that the attack breaks; their adversaries are dropped, which may be large."""
-    found: dict[int, _Broken] = {}
+def _broken(attack: Attack[Any], threat: ThreatModel, subject: Subject, waiting: Sequence[int]) -> list[_Broken]:
+    """What the attack breaks; the adversaries are dropped, which may be large."""
+    found: list[_Broken] = []
 
     def note(decisions: Sequence[Decision]) -> None:
-        found.update({d.example: _Broken(d.distance, d.steps) for d in decisions if d.prediction >= 0})
+        found.extend(_Broken(d.example, d.distance, d.steps) for d in decisions if d.prediction >= 0)
 
     PackedSearch(attack, threat, subject, note).run(waiting)
     return found

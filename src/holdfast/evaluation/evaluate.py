@@ -15,7 +15,7 @@ from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import findings, preflight
 from holdfast.evaluation.cascade import Cascade
-from holdfast.evaluation.curves import draw
+from holdfast.evaluation.curves import draw, probe
 from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
 from holdfast.evaluation.identity import identity
 from holdfast.evaluation.keepsakes import GalleryStore
@@ -124,6 +124,10 @@ def evaluate(
             cascade = Cascade(subject, threat, clean, quick, log, costs, shown, shows)
             for attack in protocol.attacks:
                 cascade.run(attack)
+            with_curves = with_curves and not is_blind(model)
+            if with_curves:
+                right = [i for i, (y, predicted) in log.predictions.items() if i < CURVE_EXAMPLES and predicted == y]
+                probe(shards.curves()[group.rank], threat, subject, right)
         group.wait()
         if group.first:
             told = {
@@ -136,8 +140,7 @@ def evaluate(
                 "command": command,
                 "precision": str(passes or PLAIN),
             }
-            with_curves = with_curves and not is_blind(model)
-            evaluation = _conclude(told, shards, subject, threat, protocol, found, with_curves, recorded_clean)
+            evaluation = _conclude(told, shards, images, threat, protocol, found, with_curves, recorded_clean)
             if folder is not None:
                 evaluation.save(folder)
     group.wait()
@@ -162,7 +165,7 @@ def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, own: Sequence
 def _conclude(
     told: dict[str, Any],
     shards: Shards,
-    subject: Subject,
+    images: ImageSet,
     threat: ThreatModel,
     protocol: Protocol,
     found: Sequence[results.Finding],
@@ -176,8 +179,7 @@ def _conclude(
         found: what the checks before the attacks have found.
     """
     verdicts, attacks = shards.verdicts(), protocol.attacks
-    drawn = draw(threat, subject, verdicts, min(len(verdicts), CURVE_EXAMPLES)) if with_curves else None
-    classes = len(subject.examples.images.classes)
+    drawn = draw(shards.curves(), threat, verdicts, min(len(verdicts), CURVE_EXAMPLES)) if with_curves else None
     seconds, passes = shards.total()
     return Evaluation(
         threat=results.Threat(threat.norm, threat.eps, threat.eps_text, threat.low, threat.high),
@@ -185,7 +187,7 @@ def _conclude(
         attacks={attack.name: repr(attack) for attack in attacks},
         verdicts=verdicts,
         curves=drawn.all if drawn else (),
-        findings=(*found, *findings.after(verdicts, attacks, drawn, threat, classes, recorded_clean)),
+        findings=(*found, *findings.after(verdicts, attacks, drawn, threat, len(images.classes), recorded_clean)),
         checks=preflight.CHECKS + findings.checks(attacks, drawn, threat, recorded_clean),
         seconds=seconds,
         passes=passes,

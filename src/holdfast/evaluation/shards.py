@@ -48,6 +48,10 @@ class Shards:
         """What the attacks have cost one process."""
         return Costs(self._path(rank).with_name(f"costs{self._suffix(rank)}.json"))
 
+    def curves(self) -> list[Path]:
+        """Where each process keeps what the attacks behind the curves broke."""
+        return [self.folder / f"curves{self._suffix(rank)}.json" for rank in range(self.world)]
+
     def verdicts(self) -> Verdicts:
         """The finished table of all processes, ordered by example."""
         parts = []
