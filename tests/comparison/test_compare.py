@@ -5,18 +5,22 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from holdfast.comparison import Budget, Contender, compare, plan
 from holdfast.comparison.locks import held
 from holdfast.comparison.plan import Plan, Terms
+from holdfast.data import ImageSet
+from holdfast.data.digits import Digits
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import Protocol
-from holdfast.methods import CURE, FGSMRSAT, PGDAT, TRADES, YOPO, Method, Natural
+from holdfast.methods import ADR, CURE, FGSMRSAT, PGDAT, TRADES, YOPO, Loss, Method, Natural
+from holdfast.models import MLP
 from holdfast.recipe import SGD, Recipe
 from holdfast.results import Comparison
 from holdfast.training import Run, load_recipe
@@ -122,6 +126,64 @@ def test_more_examples_than_there_are_is_refused_at_once(ask: Any, tmp_path: Pat
     with pytest.raises(InvalidInput, match=r"n is 5000, but .* has \d+ examples"):
         ask(n=5000)
     assert not (tmp_path / "cmp/comparison.json").exists()
+
+
+@dataclass(frozen=True)
+class NormFirst(MLP):
+    """A network that YOPO refuses."""
+
+    def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        return nn.Sequential(nn.BatchNorm2d(1), super()._network(shape, classes))
+
+
+class Broken(PGDAT):
+    """Fails with what is no error of Holdfast's."""
+
+    def loss(self, *_: Any) -> Loss:
+        raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        (Contender("bad", ADR(layer="fltten")), r"bad cannot take part: .*fltten.*; nothing was begun"),
+        (Contender("bad", ADR(), changes=("model.hiden=3",)), r"bad cannot take part: unknown field.*hiden"),
+        (Contender("bad", YOPO()), r"bad cannot take part: .*a BatchNorm comes before it"),
+        (Contender("bad", Broken()), "shapes do not fit"),
+    ],
+)
+def test_who_cannot_be_trained_is_told_before_anything_is(
+    ask: Any, tmp_path: Path, base: Recipe, bad: Contender, text: str
+) -> None:
+    with pytest.raises((InvalidInput, RuntimeError), match=text) as found:
+        ask([Contender("natural", Natural()), bad], base=replace(base, model=NormFirst()))
+    if isinstance(bad.method, Broken):
+        assert found.value.__notes__ == ["bad failed in a step that was tried before the comparison; nothing was begun"]
+    assert [path.name for path in (tmp_path / "cmp").iterdir()] == [".lock"]
+
+
+def test_who_cannot_join_leaves_the_folder_as_it_was(ask: Any, tmp_path: Path) -> None:
+    ask({"natural": Natural()})
+    before = (tmp_path / "cmp/comparison.json").read_bytes()
+    with pytest.raises(InvalidInput, match="bad cannot take part"):
+        ask({"pgd": PGDAT(), "bad": ADR(layer="fltten")})
+    assert (tmp_path / "cmp/comparison.json").read_bytes() == before
+    assert [path.name for path in (tmp_path / "cmp/runs").iterdir()] == ["natural-s0"]
+    assert len(ask({"fgsm_rs": FGSMRSAT()}).measured) == 2, "the others go on"
+
+
+def test_images_are_read_once_for_all_who_are_tried(base: Recipe, brief: Protocol) -> None:
+    read = []
+
+    class Counted(Digits):
+        def load(self, split: str) -> ImageSet:
+            read.append(split)
+            return super().load(split)
+
+    terms = Terms(replace(base, data=Counted()), Budget(2.0, "passes"), brief, None, 0, 1.0, "cpu")
+    grown = Plan(terms).grown([Contender(label, method) for label, method in TWO.items()], (0,), "cpu")
+    assert read == ["train"]
+    assert isinstance(grown.recipe(Contender("it", Natural())).data, Counted)
 
 
 @pytest.mark.parametrize("label", ["Natural", "natural "])

@@ -67,8 +67,8 @@ def compare(
         What the folder holds then: all of its methods and seeds.
 
     Raises:
-        InvalidInput: the folder compares on other terms, a label stands for another method in it, or the test split has
-            not `n` examples.
+        InvalidInput: the folder compares on other terms, a label stands for another method in it, the test split has
+            not `n` examples, or a method cannot be trained: each takes one step before anything is begun.
         MissingExtra: more than one trial without Optuna.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

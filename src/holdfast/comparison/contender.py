@@ -1,10 +1,11 @@
 """Who takes part in a comparison: a method under a label."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from holdfast.errors import InvalidInput
+from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.methods import Method
 from holdfast.recipe import Recipe
 from holdfast.recipe.override import override
@@ -64,3 +65,20 @@ def check_labels(contenders: Sequence[Contender]) -> None:
         other = seen.setdefault(contender.slug.lower(), contender.label)
         if other != contender.label or [c.label for c in contenders].count(other) > 1:
             raise InvalidInput(f"labels {other!r} and {contender.label!r} are the same folder; write NAME=METHOD,...")
+
+
+@contextmanager
+def tried(contender: Contender) -> Iterator[None]:
+    """Around a first step that is taken to see whether it can be: what fails is told with the label.
+
+    Raises:
+        InvalidInput: Holdfast refused it.
+    """
+    told = "nothing was begun"
+    try:
+        yield
+    except HoldfastError as error:
+        raise InvalidInput(f"{contender.label} cannot take part: {error}; {told}") from error
+    except Exception as error:  # of a user's own method; its traceback helps more than ours
+        error.add_note(f"{contender.label} failed in a step that was tried before the comparison; {told}")
+        raise

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.comparison.contender import Contender, check_labels
+from holdfast.comparison.contender import Contender, check_labels, tried
 from holdfast.errors import CheckpointError, InvalidInput
 from holdfast.evaluation import Protocol
 from holdfast.evaluation.precision import EvaluationPrecision, check
@@ -15,6 +15,7 @@ from holdfast.methods import PGDAT
 from holdfast.recipe import Recipe, codec
 from holdfast.recipe.override import override
 from holdfast.training.budget import Budget, Pace, pace, settled
+from holdfast.training.rehearsal import in_memory, rehearse
 
 SCHEMA = "holdfast.comparison/1"
 NAME = "comparison.json"
@@ -103,16 +104,26 @@ class Plan:
         return recipe if contender.method.compilable else replace(recipe, compile=False)
 
     def grown(self, contenders: Iterable[Contender], seeds: Iterable[int], device: str) -> "Plan":
-        """The plan with more methods and seeds; paces are measured where they are needed, on the device.
+        """The plan with more methods and seeds. Each new method takes one step on the device, so that none fails when
+        others were trained already; paces are measured where they are needed.
 
         Raises:
-            InvalidInput: a label stands for another method here.
+            InvalidInput: a label stands for another method here, or a method cannot be trained.
         """
         new = self._new(contenders)
         check_labels([*(entry.contender for entry in self.entries.values()), *new])
         found = self if self.entries else replace(self, passes=_settled(self.terms, device))
+        # The images are read once, whatever the number of methods.
+        images = in_memory(self.terms.base.data) if new else self.terms.base.data
+        recipes = []
         for contender in new:
-            found = found._with(contender, device)
+            with tried(contender):
+                recipe = found.recipe(contender)
+                recipe = replace(recipe, data=images) if recipe.data is self.terms.base.data else recipe
+                rehearse(recipe, device)
+            recipes.append(recipe)
+        for contender, recipe in zip(new, recipes, strict=True):
+            found = found._with(contender, recipe, device)
         return replace(found, seeds=tuple(sorted({*self.seeds, *seeds})))
 
     def _new(self, contenders: Iterable[Contender]) -> list[Contender]:
@@ -133,9 +144,8 @@ class Plan:
                 )
         return new
 
-    def _with(self, contender: Contender, device: str) -> "Plan":
+    def _with(self, contender: Contender, recipe: Recipe, device: str) -> "Plan":
         terms = self.terms
-        recipe = self.recipe(contender)
         budget = replace(terms.budget, amount=terms.budget.amount * contender.share)
         if budget.unit != "seconds":
             entry = Entry(contender, budget.epochs(recipe))

@@ -4,27 +4,21 @@ So the run is an ordinary one, which can be repeated and resumed; how long it to
 """
 
 import re
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 from math import ceil, inf
-from pathlib import Path
 from statistics import median
 from typing import Literal, get_args
 
 import torch
 
-from holdfast.data import Examples, ImageSet, Tensors
 from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import Natural
 from holdfast.processes import Processes, processes
-from holdfast.recipe import Constant, Recipe
-from holdfast.training.trainer import Trainer
+from holdfast.recipe import Recipe
+from holdfast.training.rehearsal import Rehearsal, in_memory, unwritten
 
 Unit = Literal["seconds", "passes", "epochs"]
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_PLACE = 0.75  # of the training, where steps are measured: all ramps are over
 _TURN = 0.03  # seconds of a turn of natural training; many short ones, since the quickest is looked for
 _TURNS = 9
 
@@ -120,14 +114,14 @@ def settled(recipe: Recipe, budget: Budget, device: str | torch.device | None = 
     if "auto" not in (recipe.precision, recipe.channels_last, recipe.compile):
         return recipe
     group = processes(device)
-    data, recipe = recipe.data, _in_memory(recipe)
+    data, recipe = recipe.data, replace(recipe, data=in_memory(recipe.data))
     eager = replace(recipe, compile=False if recipe.compile == "auto" else recipe.compile)
-    found = _trainer(replace(eager, epochs=1), group).learner.trial.passes
+    found = unwritten(replace(eager, epochs=1), group).learner.trial.passes
     chosen = replace(eager, precision=found.precision, channels_last=found.channels_last)
     if recipe.compile == "auto":
         # Whether compiling pays depends on the length, and the length on the pace.
         epochs = budget.epochs(chosen, pace(chosen, device) if budget.unit == "seconds" else None)
-        again = _trainer(replace(chosen, compile="auto", epochs=epochs), group).learner.trial.passes
+        again = unwritten(replace(chosen, compile="auto", epochs=epochs), group).learner.trial.passes
         chosen = replace(chosen, compile=again.compiled)
     return replace(chosen, epochs=recipe.epochs, data=data)
 
@@ -138,9 +132,9 @@ def pace(recipe: Recipe, device: str | torch.device | None = None) -> Pace:
     Of several processes each returns the mean of all. Passes that are "auto" are better `settled` before.
     """
     group = processes(device)
-    recipe = _in_memory(recipe)
-    ours = _Copy(recipe, group)
-    natural = _Copy(replace(recipe, method=Natural()), group)
+    recipe = replace(recipe, data=in_memory(recipe.data))
+    ours = Rehearsal(recipe, group)
+    natural = Rehearsal(replace(recipe, method=Natural()), group)
     for copy in (ours, natural):
         copy.spend(1)
     steps = ceil(min(max(_TURN / _mean(group, natural.spend(1)[0]), 1.0), 10.0))
@@ -149,48 +143,6 @@ def pace(recipe: Recipe, device: str | torch.device | None = None) -> Pace:
     ratio = median(one[on_cpu] / other[on_cpu] for one, other in turns)
     least = min(other[on_cpu and torch.get_num_threads() == 1] for _, other in turns) / steps
     return Pace(_mean(group, ratio), _mean(group, least), ours.per_epoch)
-
-
-def _in_memory(recipe: Recipe) -> Recipe:
-    """The recipe with its training images read once, for both copies; files that are streamed stay where they are."""
-    split = recipe.data.load("train")
-    if not isinstance(split, ImageSet):
-        return recipe
-    pair = split.images, split.labels
-    return replace(recipe, data=Tensors(pair, pair, split.classes, recipe.data.name))
-
-
-class _Copy:
-    """A training whose weights hardly move, three quarters done, to be thrown away."""
-
-    def __init__(self, recipe: Recipe, group: Processes) -> None:
-        still = replace(recipe, epochs=1000, optimizer=replace(recipe.optimizer, lr=1e-9), schedule=Constant())
-        self._trainer = _trainer(still, group)
-        self._trainer.step = int(_PLACE * self._trainer.steps)
-        self._batches = self._repeated()
-        self._wait: Callable[[], None] = torch.cuda.synchronize if group.device.type == "cuda" else lambda: None
-
-    @property
-    def per_epoch(self) -> int:
-        """Steps."""
-        return self._trainer.per_epoch
-
-    def _repeated(self) -> Iterator[Examples]:
-        for epoch in count():
-            yield from self._trainer.loader.batches(epoch)
-
-    def spend(self, steps: int) -> tuple[float, float]:
-        """Take steps; seconds on the wall's clock and on the processor's."""
-        self._wait()
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(steps):
-            self._trainer.take_step(self._trainer.step // self.per_epoch, *next(self._batches))
-        self._wait()
-        return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _trainer(recipe: Recipe, group: Processes) -> Trainer:
-    return Trainer(recipe, group, Path("nowhere"), checkpoint_seconds=inf, progress=False)
 
 
 def _mean(group: Processes, value: float) -> float:
