@@ -145,36 +145,6 @@ def test_losses_are_float32_under_autocast(name: str, bn_cnn: nn.Module, images,
     assert loss.value.item() == pytest.approx(plain.value.item(), rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("trained", "passes"),
-    [
-        (Natural(), 1),
-        (FGSMAT(), 3),
-        (FGSMAT(clean_weight=0.0), 2),
-        (FGSMRSAT(), 2),
-        (NFGSMAT(), 2),
-        (PGDAT(), 11),
-        (FreeAT(), 1),
-        (TRADES(), 12 + 1 / 3),
-        (MART(), 12),
-        (MMA(), 12 + 10 / 3),
-        (MMA(clean_weight=0.0), 11 + 11 / 3),
-        (LLR(), 14),
-        (ADR(), 12),
-        (ADRTRADES(), 12 + 1 / 3),
-        (SPROUT(), 1),
-        (ATLAS(), 3 + 1 / 3),
-        (ATLAS(global_component=WHOLE), 4),
-        (ATLAS(global_component=None), 3),
-        (ATLAS(local_component=None, global_component=WHOLE), 3),
-        (ATLAS(inner=PGD(steps=10)), 12 + 1 / 3),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Method) else "",
-)
-def test_prices(trained: Method, passes: float) -> None:
-    assert trained.passes == pytest.approx(passes)
-
-
 def test_defaults_are_those_of_the_papers() -> None:
     for default, expected in (
         (FGSMAT(), FGSMAT(clean_weight=0.5, batch_statistics=True)),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from holdfast import losses, modes
 from holdfast.attacks import FGSMRS, NFGSM, run
-from holdfast.methods import FGSMRSAT, PGDAT, Batch, Loss
+from holdfast.methods import FGSMRSAT, PGDAT, Batch, JacobianRegularisation, Loss, Method
 from holdfast.methods.base import search
 from holdfast.noise import Noise
 from holdfast.testing import check_method
@@ -125,6 +125,45 @@ class ChargesTooLittle(FGSMRSAT):
         return 1.0
 
 
+class ChargesTooMuch(FGSMRSAT):
+    @property
+    def passes(self) -> float:
+        return 2.0 + 1.0 / 3.0
+
+
+class OfAGradient(JacobianRegularisation):
+    """Double back-propagation, at a price of its own."""
+
+    price = 7.0 / 3.0
+    twice = True
+
+    @property
+    def passes(self) -> float:
+        return self.price
+
+    @property
+    def differentiates_twice(self) -> bool:
+        return self.twice
+
+
+class ChargesNothingForIt(OfAGradient):
+    price = 5.0 / 3.0
+
+
+class ChargesForItTwice(OfAGradient):
+    price = 3.0
+
+
+class KeepsItToItself(OfAGradient):
+    twice = False
+
+
+class BoastsOfIt(FGSMRSAT):
+    @property
+    def differentiates_twice(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("method", "law"),
     [
@@ -147,9 +186,14 @@ class ChargesTooLittle(FGSMRSAT):
         ),
         (ForgetsTheModel, "the loss comes from the model"),
         (ChargesTooLittle, "`passes` is what a step costs; it says 1, counted are 2"),
+        (ChargesTooMuch, "`passes` is what a step costs; it says 2.333, counted are 2"),
+        (ChargesNothingForIt, "`passes` is what a step costs; it says 1.667, counted are 2.333"),
+        (ChargesForItTwice, "`passes` is what a step costs; it says 3, counted are 2.333"),
+        (KeepsItToItself, "`differentiates_twice` is said where a gradient is"),
+        (BoastsOfIt, "`differentiates_twice` is said where a gradient is"),
     ],
 )
-def test_a_broken_method_is_refused(method: type[PGDAT], law: str) -> None:
+def test_a_broken_method_is_refused(method: type[Method], law: str) -> None:
     with torch.random.fork_rng(devices=[]), pytest.raises(AssertionError, match=law) as caught:
         check_method(method())
     assert str(caught.value).startswith(method.__name__)

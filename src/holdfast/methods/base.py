@@ -146,10 +146,12 @@ class Method(ABC):
     @property
     @abstractmethod
     def passes(self) -> float:
-        """Forward and backward passes of the whole batch in one optimizer step; a forward pass alone counts 1/3.
+        """Forward and backward passes of the whole batch in one optimizer step; a forward pass alone counts 1/3, a
+        backward pass 2/3.
 
-        Where the loss holds an input gradient that is differentiated again, that costs about two backward passes more,
-        4/3: one back through the gradient's own graph and one through the pass that it came from.
+        Where the loss holds an input gradient that is differentiated again, the way back through that gradient counts
+        as a backward pass too, besides the one back through the pass that it came from. Passes are counted, whatever
+        their precision: those that double back-propagation keeps in float32 take longer than others beside them.
         """
 
     @property

@@ -16,12 +16,12 @@ from holdfast.threat import ThreatModel
 
 @dataclass(frozen=True)
 class LLR(Method):
-    """clean_weight * CE(x) + gap_weight * gamma(eps, x) + mu * |<d, grad CE(x)>|; k + 4 passes.
+    """clean_weight * CE(x) + gap_weight * gamma(eps, x) + mu * |<d, grad CE(x)>|; k + 3 1/3 passes.
 
     gamma(eps, x) = |CE(x + d) - CE(x) - <d, grad CE(x)>| (Eq. 5) at the change d that a search for its greatest value
     ends at. d is detached; grad CE(x) is not, so that both terms are differentiated through an input gradient (double
-    back-propagation, counted as two backward passes). Under ReLU that gradient hardly bends with x: take a network with
-    activation="softplus", as the authors do.
+    back-propagation). Under ReLU that gradient hardly bends with x: take a network with activation="softplus", as the
+    authors do.
 
     All points are normalised by the BatchNorm statistics of the clean batch, through which gradients flow too, and that
     batch alone moves the running averages. The double back-propagation is done in float32 whatever the precision.
@@ -58,9 +58,9 @@ class LLR(Method):
 
     @property
     def passes(self) -> float:
-        # The clean pass with its input gradient, the pass at the end of the search; then backwards through both, and
-        # through the input gradient, which costs about two backward passes.
-        return self.inner.budget + 4.0
+        # The clean pass with its input gradient, the pass at the end of the search; then backwards through both and
+        # through the input gradient.
+        return self.inner.budget + 10.0 / 3.0
 
     def loss(
         self,

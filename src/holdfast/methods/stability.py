@@ -100,7 +100,7 @@ class _AtAdversary(LocalComponent):
 
     @property
     def passes(self) -> float:
-        return 1.0
+        return 4.0 / 3.0
 
     def point(
         self, threat: ThreatModel, model: Classifier, x: Images, y: Labels, x_adv: Images, radius: float

@@ -118,16 +118,19 @@ class _Trial:
             if gradient is not None:
                 laws.require(gradient.isfinite(), f"the gradient of {name} is finite")
                 laws.require(bool(gradient.any()), f"the gradient of {name} is not 0 everywhere")
-        self._check_passes(meter.passes(COUNT), meter.double)
+        self._check_passes(meter)
 
-    def _check_passes(self, counted: float, double: bool) -> None:
+    def _check_passes(self, meter: Meter) -> None:
+        twice, said, counted = meter.double_rows > 0, self.method.passes, meter.passes(COUNT)
         self.laws.require(
-            self.method.differentiates_twice or not double, "`differentiates_twice` is said where a gradient is"
+            self.method.differentiates_twice == twice,
+            "`differentiates_twice` is said where a gradient is differentiated again, and only there",
         )
-        said = self.method.passes
-        # What differentiating a gradient costs cannot be counted in rows; such a method may only say more.
-        fits = counted <= said + 1e-6 if double else abs(counted - said) <= 1e-6
-        self.laws.require(fits, "`passes` is what a step costs", f"it says {said:.4g}, counted are {counted:.4g}")
+        self.laws.require(
+            abs(counted - said) <= 1e-6,
+            "`passes` is what a step costs",
+            f"it says {said:.4g}, counted are {counted:.4g}",
+        )
 
     def _check_points(self, outer: list[Images], threat: ThreatModel) -> None:
         self.laws.require(len(outer) > 0, "the loss comes from the model", "its gradient reaches no pass")

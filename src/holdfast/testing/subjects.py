@@ -77,7 +77,8 @@ class Meter:
         asked: inputs of the forward passes, in order.
         moving: BatchNorm's running statistics followed these passes.
         backward_rows: examples that passed backwards.
-        double: a backward pass was itself recorded for differentiation.
+        double_rows: examples whose backward pass was itself passed backwards, towards the weights and the gradients in
+            it.
         reached: positions in `asked` of the passes that a backward pass went through.
         learned: those of them whose backward pass gave gradients of the model's parameters, while the block ran.
     """
@@ -85,7 +86,7 @@ class Meter:
     asked: list[Images] = field(default_factory=list)
     moving: list[bool] = field(default_factory=list)
     backward_rows: int = 0
-    double: bool = False
+    double_rows: int = 0
     reached: set[int] = field(default_factory=set)
     learned: set[int] = field(default_factory=set)
     latest: int = -1
@@ -96,8 +97,9 @@ class Meter:
         return sum(map(len, self.asked))
 
     def passes(self, batch: int) -> float:
-        """Forward and backward passes of a batch; a forward pass alone counts 1/3."""
-        return (self.forward_rows + 2.0 * self.backward_rows) / (3.0 * batch)
+        """Forward and backward passes of a batch; a forward pass alone counts 1/3, and going backwards through a
+        backward pass as much as that one."""
+        return (self.forward_rows + 2.0 * (self.backward_rows + self.double_rows)) / (3.0 * batch)
 
 
 class _CountBackward(torch.autograd.Function):
@@ -109,16 +111,50 @@ class _CountBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         ctx.meter.backward_rows += len(gradients[0])
-        ctx.meter.double |= torch.is_grad_enabled()
         ctx.meter.reached.add(ctx.position)
         ctx.meter.latest = ctx.position
         return gradients[0], None, None
+
+
+class _WatchGradient(torch.autograd.Function):
+    """At the model's input, where its backward passes end."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, meter: Meter) -> Tensor:
+        ctx.meter = meter
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # A pass that is not recorded cannot be differentiated.
+        if not torch.is_grad_enabled():
+            return gradients[0], None
+        watched: Tensor = _CountDouble.apply(gradients[0], ctx.meter)  # type: ignore[no-untyped-call]
+        return watched, None
+
+
+class _CountDouble(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, meter: Meter) -> Tensor:
+        ctx.meter = meter
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        ctx.meter.double_rows += len(gradients[0])
+        return gradients[0], None
 
 
 @contextmanager
 def metered(model: nn.Module) -> Iterator[Meter]:
     """Count the passes of `model`; backward passes through its answers count even after the block."""
     meter = Meter()
+
+    def watch(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if not (arguments[0].requires_grad and torch.is_grad_enabled()):
+            return None
+        watched: Tensor = _WatchGradient.apply(arguments[0], meter)  # type: ignore[no-untyped-call]
+        return (watched, *arguments[1:])
 
     def count(module: nn.Module, arguments: tuple[Tensor, ...], logits: Tensor) -> Tensor:
         meter.asked.append(arguments[0].detach().clone())
@@ -129,7 +165,7 @@ def metered(model: nn.Module) -> Iterator[Meter]:
     def learn(gradient: Tensor) -> None:
         meter.learned.add(meter.latest)
 
-    hooks = [model.register_forward_hook(count)]
+    hooks = [model.register_forward_pre_hook(watch), model.register_forward_hook(count)]
     # torch has no types for this.
     hooks += [parameter.register_hook(learn) for parameter in model.parameters()]  # type: ignore[no-untyped-call]
     try:
