@@ -33,6 +33,25 @@ def test_loss(bench, beta: float) -> None:
     assert bench.value(TRADES(beta=beta)) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("steps", "size", "beta", "value", "norms"),
+    [
+        (10, 0.25, 6.0, 6.542463548967314, (2.2584312772920074, 1.293854558826767)),
+        (3, 0.4, 1.0, 4.956836020112261, (3.093396426568173, 1.689928475053785)),
+    ],
+)
+def test_loss_is_that_of_the_reference_code(
+    bench, steps: int, size: float, beta: float, value: float, norms: tuple[float, float]
+) -> None:
+    """Golden numbers: `trades_loss` of yaodongyu/TRADES 6e8e11b, trades.py, run in float64 on this network with epsilon
+    0.1 and this noise in place of `randn`, and the norms of its gradients towards the two weights."""
+    method = TRADES(beta, PGD(steps=steps, step_size=size, initial=Gaussian(0.001)))
+    loss = bench.loss(method).value
+    assert loss.item() == pytest.approx(value, rel=1e-12)
+    gradients = torch.autograd.grad(loss, list(bench.model.parameters()))
+    assert [gradient.norm().item() for gradient in gradients] == pytest.approx(norms, rel=1e-12)
+
+
 def outer(bench, x_adv: torch.Tensor, detach: bool) -> torch.Tensor:
     clean, attacked = bench.model(bench.batch.x), bench.model(x_adv)
     p = clean.detach() if detach else clean

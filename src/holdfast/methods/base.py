@@ -209,7 +209,19 @@ def search(
     noise: Noise,
     batch_statistics: bool,
 ) -> Images:
-    """Run a method's inner search and return its adversaries, detached; see `modes.searching` for the model's mode."""
+    """Run a method's inner search; see `modes.searching` for the model's mode.
+
+    Args:
+        attack: the search.
+        threat: whose S(x) is searched.
+        model: inputs to logits, in train mode.
+        batch: the examples, [B, ...].
+        noise: the search's random numbers, one stream for each example.
+        batch_statistics: BatchNorm normalises by the batch meanwhile, without moving its running averages.
+
+    Returns:
+        [B, ...] the adversaries, detached.
+    """
     with modes.searching(model, batch_statistics) as asked:
         return run(attack, threat, asked, batch.x, batch.y, noise).x_adv
 
@@ -231,8 +243,16 @@ def mean(values: PerExample) -> Tensor:
 
 
 def paired_logits(model: nn.Module, first: Images, second: Images, together: bool) -> tuple[Logits, Logits]:
-    """Logits of two batches, in one pass or in two; with BatchNorm the two differ in the statistics they normalise
-    by."""
+    """Logits of two batches, in float32 or better; with BatchNorm one pass normalises both by common statistics.
+
+    Args:
+        model: inputs to logits.
+        first, second: [B, ...] and [C, ...] inputs.
+        together: one pass of both in place of two.
+
+    Returns:
+        [B, K] and [C, K] logits, with their graphs.
+    """
     if together:
         logits = losses.precise(model(torch.cat([first, second])))
         return logits[: len(first)], logits[len(first) :]

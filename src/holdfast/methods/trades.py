@@ -20,14 +20,18 @@ class TRADES(Method):
 
     Gradients flow through both arguments of the divergence. The clean logits that the search compares with are computed
     once, without a graph, where the reference code recomputes them in every step: the same values at less cost. In the
-    outer loss the clean logits serve both terms, where the reference code makes a second forward pass. In L2 the
-    reference code takes unit steps of 2 eps / k and clips to the box before it scales into the ball; here the search is
-    PGD as in Linf, with the exact projection (theirs is near `inner.step_size=0.2` at 10 steps).
+    outer loss the clean logits serve both terms, where the reference code makes a second forward pass: BatchNorm's
+    running averages take one clean and one adversarial batch a step, there two and one. In L2 the reference code takes
+    unit steps of 2 eps / k and clips to the box before it scales into the ball; here the search is PGD as in Linf, with
+    the exact projection (theirs is near `inner.step_size=0.2` at 10 steps).
 
     Args:
-        beta: weight of the robust term, 1/lambda of the paper: 6 on CIFAR-10, 1 on MNIST.
+        beta: weight of the robust term, at least 0; 1/lambda of the paper: 6 on CIFAR-10, 1 on MNIST.
         inner: the search; its criterion is replaced by the divergence. Starts from x + 0.001 N(0, 1).
         batch_statistics: the reference code searches in eval mode.
+
+    Raises:
+        InvalidInput: beta below 0.
     """
 
     beta: float = 6.0
@@ -60,7 +64,14 @@ class TRADES(Method):
 
 
 def trades_loss(model: nn.Module, batch: Batch, x_adv: Images, beta: float) -> Loss:
-    """CE(x) + beta * KL(p(x) || p(x_adv)) in two passes; gradients flow into both predictions."""
+    """CE(x) + beta * KL(p(x) || p(x_adv)) in two passes; gradients flow into both predictions.
+
+    Args:
+        model: inputs to logits, in train mode.
+        batch: the clean examples, [B, ...].
+        x_adv: [B, ...] their adversaries, detached.
+        beta: weight of the divergence.
+    """
     clean, adversarial = paired_logits(model, batch.x, x_adv, together=False)
     natural, robust = mean(losses.cross_entropy(clean, batch.y)), mean(losses.kl(clean, adversarial))
     return Loss(
