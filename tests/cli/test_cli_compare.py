@@ -79,6 +79,13 @@ def test_other_terms_are_told(capsys: Capture) -> None:
     assert "compares on other terms (recipe.threat.eps: 0.15 -> 0.2)" in capsys.readouterr().err
 
 
+def test_a_method_on_a_network_that_does_not_suit_it_is_told(capsys: Capture) -> None:
+    assert main(f"compare llr llr,model.activation=softplus {COMMON} 0".split()) == 0
+    said = capsys.readouterr().err
+    assert said.count("hardly does; write METHOD,model.activation=softplus") == 1
+    assert load_recipe(Path("cmp/runs/llr-model.activation=softplus-s0")).model.activation == "softplus"
+
+
 def test_seeds_must_be_numbers(capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         main(["compare", "natural", "--data", "digits", "--budget", "1s", "--out", "x", "--seeds", "few"])

@@ -13,13 +13,14 @@ import pytest
 from torch import nn
 
 from holdfast.comparison import Budget, Contender, compare, plan
+from holdfast.comparison.contender import advice
 from holdfast.comparison.locks import held
 from holdfast.comparison.plan import Plan, Terms
 from holdfast.data import ImageSet
 from holdfast.data.digits import Digits
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import Protocol
-from holdfast.methods import ADR, CURE, FGSMRSAT, PGDAT, TRADES, YOPO, Loss, Method, Natural
+from holdfast.methods import ADR, AWP, CURE, FGSMRSAT, LLR, PGDAT, TRADES, YOPO, Loss, Method, Natural
 from holdfast.models import MLP
 from holdfast.recipe import SGD, Recipe
 from holdfast.results import Comparison
@@ -170,6 +171,39 @@ def test_who_cannot_join_leaves_the_folder_as_it_was(ask: Any, tmp_path: Path) -
     assert (tmp_path / "cmp/comparison.json").read_bytes() == before
     assert [path.name for path in (tmp_path / "cmp/runs").iterdir()] == ["natural-s0"]
     assert len(ask({"fgsm_rs": FGSMRSAT()}).measured) == 2, "the others go on"
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "told"),
+    [
+        (LLR(), (), True),
+        (AWP(method=LLR()), (), True),
+        (LLR(), ("model.activation=softplus",), False),
+        (TRADES(), (), False),
+        (CURE(), (), False),
+    ],
+)
+def test_who_wants_a_smooth_network_is_told(
+    base: Recipe, brief: Protocol, method: Method, changes: tuple[str, ...], told: bool
+) -> None:
+    terms = Terms(base, Budget(2.0, "passes"), brief, None, 0, 1.0, "cpu")
+    said: list[str] = []
+    grown = Plan(terms).grown([Contender("it", method, changes=changes)], (0,), "cpu", said.append)
+    assert list(grown.entries) == ["it"]
+    assert len(said) == told
+    for line in said:
+        assert line.startswith("it learns from how the input gradient bends, and under ReLU it hardly does; ")
+        assert "METHOD,model.activation=softplus" in line
+
+
+def test_a_network_of_unknown_make_is_told_of_without_a_name_for_the_remedy(base: Recipe) -> None:
+    class Own:
+        """Not one whose activation can be chosen."""
+
+    recipe = replace(base, model=Own())
+    line = advice(Contender("llr", LLR()), recipe, nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU()))
+    assert line is not None
+    assert line.endswith("under LeakyReLU it hardly does; give it a network with a smooth activation, such as softplus")
 
 
 def test_images_are_read_once_for_all_who_are_tried(base: Recipe, brief: Protocol) -> None:

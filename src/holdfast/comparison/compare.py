@@ -89,10 +89,14 @@ def compare(
         images = _Test(base)
         if n is not None:
             images().count(n)  # not only when the first training is over
-        plan = begun.grown(made, seeds, place)
+        plan = begun.grown(made, seeds, place, _say if progress else None)
         plan.save(folder)
     _work(folder, plan, images, place, progress)
     return gather(folder, plan)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def _work(folder: Path, plan: Plan, images: "_Test", device: str, progress: bool
             time.sleep(PATIENCE)
         pending = left
         if progress and pending:
-            print(f"{total - len(pending)} of {total} runs are done; others work on the rest", file=sys.stderr)
+            _say(f"{total - len(pending)} of {total} runs are done; others work on the rest")
 
 
 def _do(job: Job, folder: Path, plan: Plan, images: "_Test", device: str, progress: bool) -> bool:
@@ -135,7 +139,7 @@ def _do(job: Job, folder: Path, plan: Plan, images: "_Test", device: str, progre
             return False
         recipe = recipe_of(plan, entry, job.seed, tuned)
         if progress:
-            print(f"\n{entry.contender.label}, seed {job.seed}: {entry.epochs:g} epochs, {run}", file=sys.stderr)
+            _say(f"\n{entry.contender.label}, seed {job.seed}: {entry.epochs:g} epochs, {run}")
         train_run(recipe, run, device, progress)
         evaluate_run(run, plan.terms, images(), entry.contender.label, device, progress)
     return True

@@ -5,10 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from torch import nn
+
 from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.methods import Method
+from holdfast.models.architecture import Activated
 from holdfast.recipe import Recipe
 from holdfast.recipe.override import override
+
+_PIECEWISE_LINEAR = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh)
 
 
 @dataclass(frozen=True)
@@ -82,3 +87,20 @@ def tried(contender: Contender) -> Iterator[None]:
     except Exception as error:  # of a user's own method; its traceback helps more than ours
         error.add_note(f"{contender.label} failed in a step that was tried before the comparison; {told}")
         raise
+
+
+def advice(contender: Contender, recipe: Recipe, network: nn.Module) -> str | None:
+    """What a user should know before the contender is trained on a network, in one line; None if there is nothing.
+
+    Activations that a network takes from torch's functions, not from its modules, are not seen.
+    """
+    found = next((type(m).__name__ for m in network.modules() if isinstance(m, _PIECEWISE_LINEAR)), None)
+    if found is None or not contender.method.wants_smooth:
+        return None
+    remedy = "give it a network with a smooth activation, such as softplus"
+    if isinstance(recipe.model, Activated):
+        remedy = (
+            "write METHOD,model.activation=softplus (from Python changes=('model.activation=softplus',)) for a smooth "
+            "network of its own, or --set model.activation=softplus for one that all share"
+        )
+    return f"{contender.label} learns from how the input gradient bends, and under {found} it hardly does; {remedy}"

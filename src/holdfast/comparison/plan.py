@@ -1,12 +1,12 @@
 """comparison.json: what a folder compares. It grows by methods and seeds; everything else stays as it was begun."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.comparison.contender import Contender, check_labels, tried
+from holdfast.comparison.contender import Contender, advice, check_labels, tried
 from holdfast.errors import CheckpointError, InvalidInput
 from holdfast.evaluation import Protocol
 from holdfast.evaluation.precision import EvaluationPrecision, check
@@ -103,9 +103,16 @@ class Plan:
         # Compiled passes can neither be differentiated twice nor be asked for gradients within.
         return recipe if contender.method.compilable else replace(recipe, compile=False)
 
-    def grown(self, contenders: Iterable[Contender], seeds: Iterable[int], device: str) -> "Plan":
+    def grown(
+        self,
+        contenders: Iterable[Contender],
+        seeds: Iterable[int],
+        device: str,
+        tell: Callable[[str], None] | None = None,
+    ) -> "Plan":
         """The plan with more methods and seeds. Each new method takes one step on the device, so that none fails when
-        others were trained already; paces are measured where they are needed.
+        others were trained already; paces are measured where they are needed. `tell` is given
+        what a user should know of one.
 
         Raises:
             InvalidInput: a label stands for another method here, or a method cannot be trained.
@@ -120,7 +127,9 @@ class Plan:
             with tried(contender):
                 recipe = found.recipe(contender)
                 recipe = replace(recipe, data=images) if recipe.data is self.terms.base.data else recipe
-                rehearse(recipe, device)
+                network = rehearse(recipe, device)
+            if tell and (told := advice(contender, recipe, network)):
+                tell(told)
             recipes.append(recipe)
         for contender, recipe in zip(new, recipes, strict=True):
             found = found._with(contender, recipe, device)

@@ -160,6 +160,12 @@ class Method(ABC):
         return False
 
     @property
+    def wants_smooth(self) -> bool:
+        """What it learns from lies in how the input gradient bends with x, which it hardly does where all activations
+        are piecewise linear, as ReLU is."""
+        return False
+
+    @property
     def compilable(self) -> bool:
         """The outer passes may be compiled: no gradient of theirs is differentiated again, and none is asked within."""
         return not self.differentiates_twice
@@ -191,6 +197,10 @@ class Wrapper(Method):
     @property
     def differentiates_twice(self) -> bool:
         return self.method.differentiates_twice
+
+    @property
+    def wants_smooth(self) -> bool:
+        return self.method.wants_smooth
 
     @property
     def compilable(self) -> bool:

@@ -57,6 +57,10 @@ class LLR(Method):
         return True
 
     @property
+    def wants_smooth(self) -> bool:
+        return True
+
+    @property
     def passes(self) -> float:
         # The clean pass with its input gradient, the pass at the end of the search; then backwards through both and
         # through the input gradient.
