@@ -1,17 +1,21 @@
 """How a run comes by its passes: from the recipe, from a trial, or from its record."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils import weight_norm
 
 from holdfast.errors import InvalidInput
 from holdfast.methods import ATLAS, PGDAT, TRADES, GradientPenalty, Task
+from holdfast.models import MLP
 from holdfast.processes import Processes
-from holdfast.recipe import Recipe
+from holdfast.recipe import EMA, Recipe
 from holdfast.speed import PLAIN, Demand, Passes, Trial, Tried
 from holdfast.training import settle, train
 from holdfast.training.settle import told
@@ -75,6 +79,28 @@ def test_a_run_keeps_its_choice(
     pinned = train(tiny(precision="bfloat16", channels_last=True), tmp_path / "pinned", progress=False)
     files = [(run.folder / "last" / "model.safetensors").read_bytes() for run in (resumed, straight, pinned)]
     assert files[0] == files[1] == files[2]
+
+
+class Uncopied(MLP):
+    """A network whose weights are made of others in each pass, by hooks of an older torch: it cannot be copied."""
+
+    def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        network = super()._network(shape, classes)
+        last = next(layer for layer in reversed(list(network.modules())) if isinstance(layer, nn.Linear))
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            weight_norm(last)
+        return network
+
+
+def test_a_model_that_cannot_be_copied_is_trained_by_plain_passes(tmp_path: Path, tiny: Make) -> None:
+    run = train(tiny(model=Uncopied(), **AUTO), tmp_path / "run", progress=False)
+    assert run.outcome == "finished"
+    assert json.loads((tmp_path / "run/recipe.json").read_text())["trial"]["tried"] == []
+    half = tiny(model=Uncopied(), epochs=1, **{**AUTO, "precision": "bfloat16"})
+    assert train(half, tmp_path / "half", progress=False).outcome == "finished"
+    for name, needs in (("compile", {"compile": True}), ("ema", {"ema": EMA()})):
+        with pytest.raises(InvalidInput, match="the model cannot be copied"):
+            train(tiny(model=Uncopied(), **needs), tmp_path / name, progress=False)
 
 
 def test_all_processes_take_the_first_ones_choice(tiny: Make) -> None:

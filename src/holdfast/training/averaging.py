@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import modes
+from holdfast.errors import InvalidInput
 from holdfast.processes import Processes
 from holdfast.recipe import EMA, SWA, Recipe
 from holdfast.typing import Images
@@ -18,11 +19,17 @@ class Average(ABC):
 
     Args:
         model: in training; it is only read.
+
+    Raises:
+        InvalidInput: the model cannot be copied.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._online = model
-        self._model = deepcopy(model).requires_grad_(False)
+        try:
+            self._model = deepcopy(model).requires_grad_(False)
+        except (RuntimeError, TypeError) as error:
+            raise InvalidInput(f"the model cannot be copied ({error}); leave out ema and swa, which need it") from error
 
     @property
     @abstractmethod

@@ -1,10 +1,12 @@
 """How the passes of a run are computed: what the recipe says and, where it says "auto", what a trial finds."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
 from torch import nn
 
+from holdfast.errors import InvalidInput
 from holdfast.methods import Method, Task
 from holdfast.methods.base import Wrapper
 from holdfast.noise import Noise
@@ -16,12 +18,16 @@ from holdfast.speed import Demand, Passes, Trial, Tried, candidates, trial
 def settle(recipe: Recipe, model: nn.Module, task: Task, steps: int, processes: Processes) -> Trial:
     """Choose the passes of a run; the same in every process.
 
-    Each process makes the trial, so that it is made under the load of the training; the first one's choice counts.
+    Each process makes the trial, so that it is made under the load of the training; the first one's choice counts. A
+    model that cannot be copied cannot be tried: it gets the most ordinary passes that the recipe allows.
 
     Args:
         model: on its device, in train mode; it stays untouched.
         task: the data.
         steps: optimizer steps of the run.
+
+    Raises:
+        InvalidInput: the recipe compiles a model that cannot be copied.
     """
     method = recipe.method
     by_batch = _by_batch(method)
@@ -34,6 +40,10 @@ def settle(recipe: Recipe, model: nn.Module, task: Task, steps: int, processes: 
     compiled = None if recipe.compile == "auto" else recipe.compile
     if not method.compilable:
         compiled = False
+    if (fault := _copying_fault(model)) is not None:
+        if compiled:
+            raise InvalidInput(f"the model cannot be copied ({fault}), as compiled passes need; leave out compile")
+        return Trial(ways[0])
     rows = max(1, task.batch_size // (processes.world * recipe.accumulate))
     index = torch.arange(rows, device=processes.device)
     outer = method.passes - method.search_passes
@@ -42,6 +52,15 @@ def settle(recipe: Recipe, model: nn.Module, task: Task, steps: int, processes: 
     x, y = Noise.of(recipe.seed, index).uniform(task.shape), index % task.classes
     found = trial(model, x, y, demand, ways, batch_statistics=by_batch, compiled=compiled)
     return replace(found, passes=_shared(found.passes, processes))
+
+
+def _copying_fault(model: nn.Module) -> str | None:
+    """Why a model cannot be copied; None if it can."""
+    try:
+        deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        return str(error)
+    return None
 
 
 def _by_batch(method: Method) -> bool:
