@@ -164,6 +164,21 @@ class BoastsOfIt(FGSMRSAT):
         return True
 
 
+class PenalisesHalfAGradient(Changed):
+    def changed(self, loss: Loss, model: nn.Module, batch: Batch, *_: Any) -> Loss:
+        x = batch.x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(losses.cross_entropy(model(x), batch.y).sum(), x, create_graph=True)
+        return replace(loss, value=loss.value + gradient.square().sum())
+
+    @property
+    def passes(self) -> float:
+        return super().passes + 7.0 / 3.0
+
+    @property
+    def differentiates_twice(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("method", "law"),
     [
@@ -185,6 +200,7 @@ class BoastsOfIt(FGSMRSAT):
             "running statistics move in the outer passes in train mode alone; they moved 2 times, in 1",
         ),
         (ForgetsTheModel, "the loss comes from the model"),
+        (PenalisesHalfAGradient, "a gradient that is differentiated again is computed outside of autocast"),
         (ChargesTooLittle, "`passes` is what a step costs; it says 1, counted are 2"),
         (ChargesTooMuch, "`passes` is what a step costs; it says 2.333, counted are 2"),
         (ChargesNothingForIt, "`passes` is what a step costs; it says 1.667, counted are 2.333"),

@@ -8,6 +8,7 @@ experiment; no number of the paper is quoted anywhere.
     loss = CE(f(x''), y) + beta * KL(p(x) || p(x''))            local component + global component
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from holdfast import losses, modes
 from holdfast.attacks import FGSMRS, PGD, run
 from holdfast.errors import InvalidInput
-from holdfast.methods.base import Batch, Loss, Method, Progress, accuracy, mean, paired_logits
+from holdfast.methods.base import Batch, Loss, Method, Progress, accuracy, full_precision, mean, paired_logits
 from holdfast.methods.stability import GlobalComponent, LocalComponent, WorstPoint
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
@@ -98,11 +99,13 @@ class ATLAS(Method):
                 with torch.no_grad():
                     clean = losses.precise(asked(x))
 
-        if self._outer_clean:
-            clean, attacked = paired_logits(model, x, point, self.together)
-        else:
-            attacked = losses.precise(model(point))
-        values = losses.cross_entropy(attacked, y) if local is None else local.loss(threat, attacked, y, point, radius)
+        with full_precision(x) if self.differentiates_twice else nullcontext():
+            if self._outer_clean:
+                clean, attacked = paired_logits(model, x, point, self.together)
+            else:
+                attacked = losses.precise(model(point))
+            at = threat, attacked, y, point, radius
+            values = losses.cross_entropy(attacked, y) if local is None else local.loss(*at)
         local_loss = mean(values)
         parts = {"local_loss": local_loss.detach(), "adversary_accuracy": accuracy(attacked, y)}
         if self.global_component is None:

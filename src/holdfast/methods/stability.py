@@ -94,7 +94,7 @@ class WorstPoint(LocalComponent):
 
 @dataclass(frozen=True)
 class _AtAdversary(LocalComponent):
-    """Takes the loss at the adversary itself and differentiates that pass once more."""
+    """Takes the loss at the adversary itself and differentiates that pass once more, in float32 under any autocast."""
 
     rho: float = 1.0 / 30.0
 

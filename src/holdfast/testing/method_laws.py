@@ -11,7 +11,7 @@ from holdfast.noise import Noise
 from holdfast.testing.laws import Laws
 from holdfast.testing.subjects import CLASSES, Meter, RowExact, batch_norm_network, inputs, metered, norms
 from holdfast.threat import L2, Linf, ThreatModel
-from holdfast.typing import Images
+from holdfast.typing import Images, Logits
 
 COUNT = 8
 FIRST = 100  # the least of the examples' positions in the training set
@@ -49,6 +49,7 @@ def check_method(
             trial.check_value()
             trial.check_warm_up()
             trial.check_memory()
+            trial.check_precision()
         _Trial(method, threat, plain, shape, leaves_ball, leaves_box).check_order()
 
 
@@ -184,6 +185,29 @@ class _Trial:
             restored.load_state_dict(state.state_dict())
             values = [self.loss(self.fresh(), state=one).value for one in (state, restored)]
             self.laws.equal(values[1], values[0], f"a state that was saved after {turn + 1} steps goes on as it would")
+
+    def check_precision(self) -> None:
+        """What is differentiated twice keeps its digits, whatever the precision of the other passes."""
+        model = self.fresh()
+        coarse = []
+
+        def watch(module: nn.Module, arguments: tuple[Images, ...], logits: Logits) -> None:
+            kind = logits.dtype
+
+            def note(gradient: Logits) -> None:
+                # Only a backward pass that is recorded can be differentiated.
+                if torch.is_grad_enabled() and (kind == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
+                    coarse.append(kind)
+
+            if logits.requires_grad:
+                logits.register_hook(note)  # type: ignore[no-untyped-call]  # torch's stubs leave it untyped
+
+        hook = model.register_forward_hook(watch)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = self.loss(model)
+        hook.remove()
+        _check_loss(self.laws, loss)
+        self.laws.require(not coarse, "a gradient that is differentiated again is computed outside of autocast")
 
     def check_order(self) -> None:
         """The loss belongs to the set of examples, not to their order."""
