@@ -22,6 +22,7 @@ from holdfast.evaluation.keepsakes import GalleryStore
 from holdfast.evaluation.precision import EvaluationPrecision, settle
 from holdfast.evaluation.precision import check as check_precision
 from holdfast.evaluation.protocols import Protocol
+from holdfast.evaluation.rounding import without_tf32
 from holdfast.evaluation.shards import Shards
 from holdfast.models import is_blind
 from holdfast.processes import processes
@@ -32,6 +33,7 @@ from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
 NUMBERS = 2**20  # of the inputs in a batch; an attack's own small operations are then a small share of its time
+FLOAT32 = "IEEE 754, not TF32"  # recorded where it could be otherwise
 LOOKED_AT = 64  # examples of the first checks
 
 
@@ -102,7 +104,7 @@ def evaluate(
     was_training = model.training
     model = model.to(group.device)
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
-    with modes.inference(model), keeping as kept:
+    with modes.inference(model), without_tf32(), keeping as kept:
         place, rows = Path(kept), rows_of(images.shape) if batch_size is None else batch_size
         shown = GalleryStore(place / "gallery", range(min(gallery, count)))
         counted, examples = Counted(model), Examples(images, group.device)
@@ -136,7 +138,7 @@ def evaluate(
                 "data": results.Data(images.name, split, len(images), images.fingerprint, images.classes),
                 "seed": seed,
                 "gallery": shown.gallery(examples) if gallery else None,
-                "versions": versions(str(group.device)),
+                "versions": versions(str(group.device)) | ({"float32": FLOAT32} if group.device.type == "cuda" else {}),
                 "command": command,
                 "precision": str(passes or PLAIN),
             }
