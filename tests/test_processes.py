@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
-from holdfast.processes import processes
+from holdfast.errors import InvalidInput
+from holdfast.processes import processes, usable
 
 
 def test_a_process_waits_days_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +21,9 @@ def test_a_process_waits_days_for_another(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(atexit, "register", lambda call: call)
     assert processes("cpu").world == 2
     assert asked["timeout"] > timedelta(days=1)
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "xpu", "gpu"])
+def test_devices_that_cannot_be_used_are_refused(device: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"device '?{device}'? .*give cpu, cuda or cuda:1"):
+        usable(device)

@@ -82,13 +82,12 @@ def processes(device: str | torch.device | None = None) -> Processes:
     store cannot join the same processes twice.
 
     Args:
-        device: "cpu", "cuda" or "cuda:1"; None for an accelerator where there is one. Of several processes on one
-            machine each takes the CUDA device of its local rank, unless a number is given.
+        device: see `usable`.
 
     Raises:
         InvalidInput: there is no such device here.
     """
-    chosen = _device(device)
+    chosen = usable(device)
     if not (dist.is_available() and dist.is_initialized()):
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return Processes(0, 1, chosen)
@@ -130,10 +129,23 @@ def _leave() -> None:
     dist.destroy_process_group()
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def usable(device: str | torch.device | None = None) -> torch.device:
+    """The device of a name.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:1"; None for an accelerator where there is one. Of several processes on one
+            machine each takes the CUDA device of its local rank, unless a number is given.
+
+    Raises:
+        InvalidInput: there is no such device here.
+    """
     available = torch.cuda.is_available()
-    chosen = torch.device(("cuda" if available else "cpu") if device is None else device)
+    try:
+        chosen = torch.device(("cuda" if available else "cpu") if device is None else device)
+    except RuntimeError as error:
+        raise InvalidInput(f"device {device!r} is none that torch knows; give cpu, cuda or cuda:1") from error
     if chosen.type != "cuda":
+        _probe(chosen)
         return chosen
     number = chosen.index if chosen.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
     if not available or number >= torch.cuda.device_count():
@@ -143,3 +155,12 @@ def _device(device: str | torch.device | None) -> torch.device:
             "start no more processes than there are devices"
         )
     return torch.device("cuda", number)
+
+
+def _probe(device: torch.device) -> None:
+    """Keep a number on a device, and read it again."""
+    try:
+        torch.zeros((), device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInput(f"device {device} cannot be used here ({reason}); give cpu, cuda or cuda:1") from error

@@ -38,6 +38,7 @@ Capture = pytest.CaptureFixture[str]
         ("train atlas --data digits --model wong", "did you mean 'wong_cnn'?"),
         ("train atlas --data digits --precision half", "unknown value of precision 'half'"),
         ("train natural --data digits --device gpu", "device 'gpu' is none that torch knows; give cpu, cuda"),
+        ("train natural --data digits --device meta", "device meta cannot be used here ("),
         ("train --resume nowhere", "nowhere holds no run"),
         ("train atlas --resume nowhere --epochs 3", "so METHOD, --epochs cannot be changed"),
         ("evaluate nowhere", "there is no folder 'nowhere'"),

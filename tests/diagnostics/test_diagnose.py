@@ -70,6 +70,8 @@ def test_what_cannot_be_is_refused(colour_cnn: nn.Module, colours: ImageSet) -> 
         diagnose(colour_cnn, colours, Linf(0.1), which=("surfaces",))
     with pytest.raises(InvalidInput, match="n is 0"):
         diagnose(colour_cnn, colours, Linf(0.1), n=0)
+    with pytest.raises(InvalidInput, match="device meta cannot be used"):
+        diagnose(colour_cnn, colours, Linf(0.1), device="meta")
     with pytest.raises(InvalidInput, match=r"outside the threat model's box \[0, 0.5\]"):
         diagnose(colour_cnn, colours, Linf(0.1, high=0.5))
     with pytest.raises(InvalidInput, match=r"shape \(2, 1\) for 2 inputs.*3 classes"):

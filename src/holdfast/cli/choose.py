@@ -12,6 +12,7 @@ from holdfast.data import Source, source
 from holdfast.errors import InvalidInput, unknown
 from holdfast.methods import METHODS, WRAPPERS, Method, Wrapper
 from holdfast.methods import method as named
+from holdfast.processes import usable
 from holdfast.recipe import Recipe
 from holdfast.recipes.choice import choose
 from holdfast.recipes.wrapping import wrapped
@@ -109,10 +110,12 @@ def located(text: str) -> Source:
 
 
 def device(text: str | None) -> str:
-    """The device of --device, by default an accelerator where there is one; torchrun's processes take one each."""
+    """The device of --device, by default an accelerator where there is one; torchrun's processes take one each.
+
+    Raises:
+        InvalidInput: there is no such device here.
+    """
     if text is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return str(torch.device(text))
-    except RuntimeError as error:
-        raise InvalidInput(f"device {text!r} is none that torch knows; give cpu, cuda or cuda:1") from error
+    usable(text)
+    return text

@@ -19,6 +19,7 @@ from holdfast.diagnostics.invariance import invariance_tests
 from holdfast.diagnostics.linearity import local_linearity
 from holdfast.diagnostics.surface import loss_surface
 from holdfast.errors import InvalidInput, unknown
+from holdfast.processes import usable
 from holdfast.provenance import versions
 from holdfast.results import Diagnostics
 from holdfast.threat import ThreatModel
@@ -103,7 +104,7 @@ def _check_asked(which: Sequence[str], n: int) -> None:
 def _placed(model: nn.Module, device: torch.device | str | None) -> torch.device:
     """Put the model on the device asked for, else wholly on that of its parameters; return the device."""
     own = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    place = torch.device(device) if device is not None else own
+    place = usable(device) if device is not None else own
     model.to(place)
     return place
 
