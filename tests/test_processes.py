@@ -5,10 +5,31 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from holdfast.errors import InvalidInput
-from holdfast.processes import processes, usable
+from holdfast.processes import meeting, processes, usable
+
+
+@pytest.fixture
+def two_devices(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """A machine with two CUDA devices, as far as numbers go; which of them were made current."""
+    current: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    return current
+
+
+@pytest.fixture
+def nccl(monkeypatch: pytest.MonkeyPatch, two_devices: list[torch.device]) -> None:
+    """A process group of CUDA devices is up."""
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
 
 
 def test_a_process_waits_days_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +42,24 @@ def test_a_process_waits_days_for_another(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(atexit, "register", lambda call: call)
     assert processes("cpu").world == 2
     assert asked["timeout"] > timedelta(days=1)
+
+
+def test_the_device_becomes_torch_s_current_one(two_devices: list[torch.device]) -> None:
+    """Also of a single process: events and synchronisation go by the current device."""
+    assert processes("cuda:1").device == torch.device("cuda:1")
+    assert two_devices == [torch.device("cuda:1")]
+
+
+@pytest.mark.usefixtures("nccl")
+def test_processes_on_devices_meet_there() -> None:
+    assert meeting(torch.device("cpu")) == torch.device("cuda:1")
+    assert meeting(torch.device("cuda:0")) == torch.device("cuda:0")
+    with pytest.raises(InvalidInput, match="meet by NCCL"):
+        processes("cpu")
+
+
+def test_a_process_alone_stays_where_its_model_is() -> None:
+    assert meeting(torch.device("cpu")) == torch.device("cpu")
 
 
 @pytest.mark.parametrize("device", ["meta", "mps", "xpu", "gpu"])

@@ -82,21 +82,26 @@ def processes(device: str | torch.device | None = None) -> Processes:
     store cannot join the same processes twice.
 
     Args:
-        device: see `usable`.
+        device: see `usable`. A CUDA device becomes torch's current one, which synchronisation and timing go by.
 
     Raises:
-        InvalidInput: there is no such device here.
+        InvalidInput: there is no such device here, or the process group that there is cannot use it.
     """
     chosen = usable(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     if not (dist.is_available() and dist.is_initialized()):
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return Processes(0, 1, chosen)
         if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
             dist.init_process_group("nccl", timeout=_PATIENCE, device_id=chosen)
         else:
             dist.init_process_group("gloo", timeout=_PATIENCE)
         atexit.register(_leave)
+    elif _speaks_nccl() and chosen.type != "cuda":
+        raise InvalidInput(
+            f"device {chosen} was asked for, but these processes meet by NCCL, on CUDA devices; give cuda"
+        )
     return Processes(dist.get_rank(), dist.get_world_size(), chosen)
 
 
@@ -155,6 +160,17 @@ def usable(device: str | torch.device | None = None) -> torch.device:
             "start no more processes than there are devices"
         )
     return torch.device("cuda", number)
+
+
+def meeting(own: torch.device) -> torch.device:
+    """Where to compute if nobody says: on `own`, or else on the device that the processes meet on."""
+    if own.type != "cuda" and dist.is_available() and dist.is_initialized() and _speaks_nccl():
+        return torch.device("cuda", torch.cuda.current_device())
+    return own
+
+
+def _speaks_nccl() -> bool:
+    return bool(dist.get_backend() == "nccl")
 
 
 def _probe(device: torch.device) -> None:

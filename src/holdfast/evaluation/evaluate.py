@@ -25,7 +25,7 @@ from holdfast.evaluation.protocols import Protocol
 from holdfast.evaluation.rounding import without_tf32
 from holdfast.evaluation.shards import Shards
 from holdfast.models import is_blind
-from holdfast.processes import processes
+from holdfast.processes import meeting, processes
 from holdfast.provenance import versions
 from holdfast.results import Evaluation, VerdictLog
 from holdfast.speed import PLAIN, StandIn
@@ -74,7 +74,7 @@ def evaluate(
         seed: of the attacks' random numbers.
         batch_size: rows in a batch; verdicts do not depend on it, speed and memory do. By default as many as hold
             `NUMBERS` input numbers, see `rows_of`: 1,024 images of MNIST, 256 of CIFAR.
-        device: where to compute; the model's own device by default.
+        device: where to compute; the model's own device by default, or that of the processes that work together.
         precision: of the searches' passes. A copy of the model answers them the way that a short trial finds the
             fastest: "float32" lets it round as another machine would, "bfloat16" more coarsely, and "auto" takes the
             faster of them. The model itself judges every candidate and is attacked again where the copy's answer is in
@@ -96,7 +96,7 @@ def evaluate(
     count = images.count(n)
     if batch_size is not None and batch_size < 1:
         raise InvalidInput(f"batch_size is {batch_size}, but a batch holds at least one example; try 256")
-    group = processes(_device_of(model) if device is None else device)
+    group = processes(meeting(_device_of(model)) if device is None else device)
     if group.world > 1 and folder is None:
         raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
     check_precision(precision)
