@@ -94,6 +94,19 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
         assert trials(tmp_path / "stopped/tuning" / name) == trials(tmp_path / "whole/tuning" / name)
 
 
+def test_random_trials_differ_between_methods_and_are_the_same_again(base: Recipe) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed (extra: tune)")
+    made = [{"values": {}, "score": 0.5}]
+
+    def proposed(label: str, trials: list[dict[str, Any]]) -> float:
+        return float(tuning._propose(label, base, trials)["optimizer.lr"])
+
+    again = [*made, {"values": {"optimizer.lr": "0.02"}, "score": 0.4}]
+    found = [proposed(label, trials) for label in ("one", "other") for trials in (made, again)]
+    assert len(set(found)) == 4
+    assert found == [proposed(label, trials) for label in ("one", "other") for trials in (made, again)]
+
+
 def test_a_missing_optuna_is_told_before_anything_is_trained(
     base: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

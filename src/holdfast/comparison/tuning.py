@@ -21,6 +21,7 @@ from holdfast.data import FileSet
 from holdfast.errors import MissingExtra
 from holdfast.evaluation import Protocol, evaluate
 from holdfast.files import write_atomically
+from holdfast.noise import stream_seed
 from holdfast.recipe import Recipe
 from holdfast.training import Run
 
@@ -57,7 +58,7 @@ def tune(folder: Path, plan: Plan, entry: Entry, device: str, progress: bool) ->
     """Make the trials that are still missing."""
     while len(trials := _finished(folder, plan, entry)) < plan.terms.trials:
         place = _place(folder, entry, len(trials))
-        values = _propose(recipe_of(plan, entry, plan.seeds[0], {}), trials)
+        values = _propose(entry.contender.label, recipe_of(plan, entry, plan.seeds[0], {}), trials)
         recipe = recipe_of(plan, entry, plan.seeds[0], values)
         recipe = replace(recipe, epochs=recipe.epochs * plan.terms.trial_share)
         how = train_run(recipe, place / "run", device, progress)
@@ -100,7 +101,7 @@ def _score(recipe: Recipe, run: Path, device: str, progress: bool) -> float:
     return found.verdicts.robust_accuracy
 
 
-def _propose(recipe: Recipe, trials: list[dict[str, Any]]) -> Values:
+def _propose(label: str, recipe: Recipe, trials: list[dict[str, Any]]) -> Values:
     """The values of the next trial; none for the first, which has the recipe's own."""
     if not trials:
         return {}
@@ -111,7 +112,11 @@ def _propose(recipe: Recipe, trials: list[dict[str, Any]]) -> Values:
     space: dict[str, optuna.distributions.BaseDistribution] = {
         path: optuna.distributions.FloatDistribution(low, high, log=True) for path, (low, _, high) in ranges.items()
     }
-    sampler = optuna.samplers.TPESampler(seed=len(trials), n_startup_trials=3)
+    # A function of the method and the trial's number alone, so that a search goes on after a kill as it would have. By
+    # the number alone the trials that are drawn at random, which Optuna's first are, would lie at the same place of
+    # every method's ranges. Optuna takes 32 bits.
+    seed = stream_seed(*label.encode(), len(trials)) % 2**32
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=3)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in trials:
         values = {path: float(trial["values"].get(path, own)) for path, (_, own, _) in ranges.items()}
