@@ -119,6 +119,24 @@ def test_no_gradient_reaches_the_clean_features_and_predictions(bench) -> None:
     assert not gradient.any()
 
 
+def test_terms_are_float32_where_passes_are_not(bench) -> None:
+    """To round every pair's cross-entropy to 8 bits would drown the term in noise."""
+    logits = Noise.of(7, torch.arange(6)).normal((4,))
+
+    class Answers(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return logits + 0.0 * x.sum()
+
+    method = replace(PORT, local_compactness=0.0, global_compactness=0.0)
+    batch = replace(bench.batch, x=bench.batch.x.float())
+    found = []
+    for lowered in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+            loss = method.loss(Answers(), batch, bench.threat, None, bench.progress, bench.noise)
+        found.append(loss.parts["global_smoothness"])
+    assert torch.equal(*found)
+
+
 def test_the_order_of_the_batch_does_not_matter(bench) -> None:
     """T6."""
     order = torch.tensor([3, 0, 5, 1, 4, 2])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from holdfast import losses, modes
 from holdfast.attacks import PGD, Divergence, Gaussian, run
 from holdfast.errors import InvalidInput, unknown
-from holdfast.methods.base import Batch, Loss, Method, Progress, accuracy, mean, search
+from holdfast.methods.base import Batch, Loss, Method, Progress, accuracy, full_precision, mean, search
 from holdfast.models.layers import with_features
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
@@ -95,11 +95,12 @@ class ADR(Method):
             robust = mean(losses.cross_entropy(attacked, batch.y))
         value = self.clean_weight * natural + self.robust_weight * robust
         parts = {"natural_loss": natural.detach(), "robust_loss": robust.detach()}
-        for name, term in _TERMS.items():
-            if weight := getattr(self, name):
-                found = mean(term(_Pair(clean.detach(), attacked, h.detach(), h_adv, batch.y)))
-                value = value + weight * found
-                parts[name] = found.detach()
+        with full_precision(batch.x):  # autocast would take the product of all pairs' predictions in half precision
+            for name, term in _TERMS.items():
+                if weight := getattr(self, name):
+                    found = mean(term(_Pair(clean.detach(), attacked, h.detach(), h_adv, batch.y)))
+                    value = value + weight * found
+                    parts[name] = found.detach()
         parts |= {"clean_accuracy": accuracy(clean, batch.y), "adversary_accuracy": accuracy(attacked, batch.y)}
         return Loss(value, parts)
 

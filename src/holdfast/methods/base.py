@@ -237,7 +237,7 @@ def search(
 
 
 def full_precision(x: Images) -> AbstractContextManager[None]:
-    """Switch autocast off: a gradient that is differentiated again loses too much in half precision."""
+    """Switch autocast off, in which a gradient that is differentiated again, or a loss by a product, loses too much."""
     exact: AbstractContextManager[None] = torch.autocast(x.device.type, enabled=False)
     return exact
 
