@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import weight_norm
 
 from holdfast.errors import InvalidInput
-from holdfast.methods import ATLAS, PGDAT, TRADES, GradientPenalty, Task
+from holdfast.methods import ATLAS, AWP, CURE, PGDAT, TRADES, GradAlign, GradientPenalty, JacobianRegularisation, Task
 from holdfast.models import MLP
 from holdfast.processes import Processes
 from holdfast.recipe import EMA, Recipe
@@ -79,6 +79,16 @@ def test_a_run_keeps_its_choice(
     pinned = train(tiny(precision="bfloat16", channels_last=True), tmp_path / "pinned", progress=False)
     files = [(run.folder / "last" / "model.safetensors").read_bytes() for run in (resumed, straight, pinned)]
     assert files[0] == files[1] == files[2]
+
+
+def test_bfloat16_is_not_tried_where_nothing_would_use_it(tiny: Make, asked: list[dict[str, Any]]) -> None:
+    penalty = ATLAS(local_component=GradientPenalty(), together=False)
+    for method in (JacobianRegularisation(), AWP(CURE()), GradAlign(), penalty):
+        recipe = tiny(method=method, **AUTO)
+        model = recipe.model.build((1, 8, 8), 10, 0)
+        settle.settle(recipe, model, Task(10, 300, 50, (1, 8, 8)), 100, Processes(0, 1, torch.device("cpu")))
+    tried = ["bfloat16" in {way.precision for way in question["ways"]} for question in asked]
+    assert tried == [False, False, True, True]
 
 
 class Uncopied(MLP):

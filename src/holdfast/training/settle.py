@@ -12,7 +12,7 @@ from holdfast.methods.base import Wrapper
 from holdfast.noise import Noise
 from holdfast.processes import Processes
 from holdfast.recipe import Recipe
-from holdfast.speed import Demand, Passes, Trial, Tried, candidates, trial
+from holdfast.speed import Demand, Passes, Precision, Trial, Tried, candidates, trial
 
 
 def settle(recipe: Recipe, model: nn.Module, task: Task, steps: int, processes: Processes) -> Trial:
@@ -31,9 +31,12 @@ def settle(recipe: Recipe, model: nn.Module, task: Task, steps: int, processes: 
     """
     method = recipe.method
     by_batch = _by_batch(method)
+    # What is differentiated twice is computed in float32 in any case, so that only a search has a use for less.
+    lowered = method.search_passes > 0.0 or not method.differentiates_twice
+    free: tuple[Precision, ...] = ("float32", "bfloat16") if lowered else ("float32",)
     ways = candidates(
         len(task.shape) == 3,
-        ("float32", "bfloat16") if recipe.precision == "auto" else (recipe.precision,),
+        free if recipe.precision == "auto" else (recipe.precision,),
         (False, True) if recipe.channels_last == "auto" else (recipe.channels_last,),
         folded=not by_batch,
     )
