@@ -51,8 +51,8 @@ def diagnose(
 ) -> Diagnostics:
     """Look at a model around the first `n` examples of a split.
 
-    The model is put in eval mode, and given back as it came. Random numbers belong to examples, so nothing depends on
-    `batch_size` but speed, memory and the last bits of floats.
+    The model is put in eval mode, and given back in the modes it came in; it stays on `device`. Random numbers belong
+    to examples, so nothing depends on `batch_size` but speed, memory and the last bits of floats.
 
     Args:
         model: inputs in the threat model's box to logits [B, K].

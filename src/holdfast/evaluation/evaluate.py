@@ -60,10 +60,11 @@ def evaluate(
 ) -> Evaluation:
     """Attack the first `n` examples of a split and return every verdict.
 
-    The model is put in eval mode, and given back as it came. With `folder`, verdicts are appended there as they fall:
-    a killed evaluation that is called again goes on, and ends with the same verdicts as one that was never killed. A
-    verdict depends on its example alone, up to the rounding by which a device's kernels treat batches of different
-    sizes differently; that is coarser in bfloat16, and may then move an example at the edge of its ball.
+    The model is put in eval mode, and given back in the modes it came in; it stays on `device`. With `folder`, verdicts
+    are appended there as they fall: a killed evaluation that is called again goes on, and ends with the same verdicts
+    as one that was never killed. A verdict depends on its example alone, up to the rounding by which a device's kernels
+    treat batches of different sizes differently; that is coarser in bfloat16, and may then move an example at the edge
+    of its ball.
 
     Args:
         model: inputs in the threat model's box to logits [B, K].
