@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 import holdfast.training
 from holdfast.cli import folders, main
+from holdfast.evaluation.protocols import PROTOCOLS
 from holdfast.methods import METHODS
 from holdfast.recipe import Recipe
 from holdfast.recipes import names, recipe
@@ -33,6 +35,13 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("usage: holdfast") == len(COMMANDS)
+
+
+def test_the_help_of_evaluate_knows_every_protocol(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert set(PROTOCOLS) <= words
 
 
 @pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])

@@ -51,8 +51,8 @@ def add(commands: Any) -> None:
         "--attacks",
         default="quick",
         metavar="PROTOCOL",
-        help="autoattack (to publish), quick (its first two; default), pgd, cascade, rand, gradient_free, or "
-        "PATH.py:FUNCTION for attacks of your own",
+        help="autoattack (to publish), quick (its first two; default), pgd, cascade, rand, gradient_free; llr, adr or "
+        "sprout (what those papers used); or PATH.py:FUNCTION for attacks of your own",
     )
     # The short form is for torchrun, which takes --n for the beginning of an option of its own.
     parser.add_argument("--n", "-n", type=int, help="the first N test images (default: all)")
