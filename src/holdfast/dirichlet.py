@@ -1,5 +1,6 @@
 """Dirichlet samples from an example's own random numbers, differentiable in their concentrations."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,18 +31,23 @@ def _log_gammas(concentration: Tensor, noise: Noise) -> Tensor:
     shape, kind = concentration.shape[1:], concentration.dtype
     low = concentration < 1.0
     d = torch.where(low, concentration + 1.0, concentration) - 1.0 / 3.0
-    log_ratio, taken = torch.zeros_like(d), torch.zeros_like(low)
-    for turn in range(TRIES):
-        normal = noise.fold(turn, 0).normal(shape).to(kind)
-        # 1 - u lies in (0, 1], so that the logarithm is finite.
-        log_uniform = (1.0 - noise.fold(turn, 1).uniform(shape).to(kind)).log()
-        ratio = (1.0 + normal / (9.0 * d).sqrt()) ** 3
-        log_found = ratio.clamp(min=torch.finfo(kind).tiny).log()
-        fits = (ratio > 0.0) & (log_uniform < 0.5 * normal.square() + d * (1.0 - ratio + log_found))
-        log_ratio = torch.where(fits & ~taken, log_found, log_ratio)
-        taken = taken | fits
-    power = (1.0 - noise.fold(TRIES).uniform(shape).to(kind)).log() / concentration
-    return d.log() + log_ratio + torch.where(low, power, 0.0)
+    # All tries at once, [B, TRIES, K]: the numbers are few, and what costs is how often tensors are touched.
+    rows, tries = d[:, None], (TRIES, *shape)
+    normal = noise.fold(0).normal(tries).to(kind)
+    log_uniform = _log_uniform(noise.fold(1), tries, kind)
+    ratio = (1.0 + normal / (9.0 * rows).sqrt()) ** 3
+    log_ratio = ratio.clamp(min=torch.finfo(kind).tiny).log()
+    fits = (ratio > 0.0) & (log_uniform < 0.5 * normal.square() + rows * (1.0 - ratio + log_ratio))
+    # The first that fits; argmax takes the first of equals, and where none fits that is a 0.
+    first = fits.byte().argmax(dim=1, keepdim=True)
+    taken = torch.where(fits, log_ratio, 0.0).gather(1, first)[:, 0]
+    power = _log_uniform(noise.fold(2), shape, kind) / concentration
+    return d.log() + taken + torch.where(low, power, 0.0)
+
+
+def _log_uniform(noise: Noise, shape: Sequence[int], kind: torch.dtype) -> Tensor:
+    """Logarithms of numbers that are uniform on (0, 1], so that they are finite."""
+    return (1.0 - noise.uniform(shape).to(kind)).log()
 
 
 class _Pathwise(torch.autograd.Function):
