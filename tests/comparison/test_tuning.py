@@ -1,6 +1,8 @@
 """The search for hyper-parameters: equal for all, on held-out images, resumable."""
 
+import importlib
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,26 +12,31 @@ import pytest
 
 from holdfast.comparison import compare, tuning
 from holdfast.comparison.tunables import TUNABLES, tunables
-from holdfast.errors import MissingExtra
+from holdfast.errors import InvalidInput, MissingExtra
 from holdfast.evaluation import Protocol
 from holdfast.methods import ATLAS, AWP, METHODS, TRADES, GradAlign, Natural
 from holdfast.recipe import Recipe
 from holdfast.training import load_recipe
 
+TWO = {"natural": Natural(), "trades": TRADES()}
+ONE = {"natural": Natural()}
+# The package has the function's name.
+comparing = importlib.import_module("holdfast.comparison.compare")
+
 
 @pytest.fixture
 def ask(tmp_path: Path, base: Recipe, brief: Protocol) -> Any:
-    def call(out: str = "cmp") -> Any:
+    def call(out: str = "cmp", trials: int = 4, methods: Any = TWO) -> Any:
         pytest.importorskip("optuna", reason="Optuna is not installed (extra: tune)")
         return compare(
-            {"natural": Natural(), "trades": TRADES()},
+            methods,
             base,
             "passes:2",
             tmp_path / out,
             seeds=(0,),
             attacks=brief,
             n=40,
-            trials=4,
+            trials=trials,
             trial_share=0.5,
             device="cpu",
             progress=False,
@@ -92,6 +99,52 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
     ask("stopped")
     for name in ("natural", "trades"):
         assert trials(tmp_path / "stopped/tuning" / name) == trials(tmp_path / "whole/tuning" / name)
+
+
+def test_trials_may_be_raised_until_a_final_run_begins(
+    ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any) -> None:
+        tuning.tune(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparing, "tune", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            ask(trials=1, methods=ONE)
+    first = tmp_path / "cmp/tuning/natural/000/trial.json"
+    before = first.stat().st_mtime_ns
+
+    assert ask(trials=2, methods=ONE).entrants[0].trials == 2
+    assert len(trials(tmp_path / "cmp/tuning/natural")) == 2
+    plan = tmp_path / "cmp/comparison.json"
+    assert json.loads(plan.read_text())["terms"]["trials"] == 2
+
+    with pytest.raises(InvalidInput, match=r"final runs with the best of 2 trials \(natural-s0\).*remove .*runs"):
+        ask(trials=3, methods=ONE)
+    with pytest.raises(InvalidInput, match=r"other terms \(trials: 2 -> 1\)"):
+        ask(trials=1, methods=ONE)
+    assert json.loads(plan.read_text())["terms"]["trials"] == 2
+    shutil.rmtree(tmp_path / "cmp/runs")
+    assert ask(trials=3, methods=ONE).entrants[0].cells[0].outcome == "finished"
+    assert len(trials(tmp_path / "cmp/tuning/natural")) == 3
+    assert first.stat().st_mtime_ns == before
+
+
+def test_who_lives_on_while_trials_are_raised_begins_no_final_run(
+    ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tmp_path / "cmp/comparison.json"
+
+    def tune(*arguments: Any) -> None:
+        tuning.tune(*arguments)
+        found = json.loads(plan.read_text())
+        plan.write_text(json.dumps({**found, "terms": {**found["terms"], "trials": 5}}))
+
+    monkeypatch.setattr(comparing, "tune", tune)
+    with pytest.raises(InvalidInput, match=r"raised the trials of .*cmp from 1 to 5; .* --tune 5"):
+        ask(trials=1, methods=ONE)
+    assert not (tmp_path / "cmp/runs").exists()
 
 
 def test_random_trials_differ_between_methods_and_are_the_same_again(base: Recipe) -> None:

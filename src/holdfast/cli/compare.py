@@ -24,7 +24,8 @@ it a label; ,FIELD=VALUE changes the method or, for it alone, the common recipe;
 All share one recipe: that of --base, in which only the method is exchanged. docs/comparing.md says what that means.
 
 What was killed goes on when the same command is given again. Methods and seeds may be added later; data, recipe, budget
-and attacks may not be changed. Several processes may work on one folder: start the same command again beside the first.
+and attacks may not be changed; --tune may be raised until the first final run begins. Several processes may work on one
+folder: start the same command again beside the first.
 """
 _FLAGS = ("model", "eps", "norm", "batch_size", "precision")
 _FIELDS = {"eps": "threat.eps", "norm": "threat"}

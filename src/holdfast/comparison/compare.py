@@ -12,7 +12,7 @@ import torch
 from holdfast.comparison.contender import Contender
 from holdfast.comparison.gather import gather
 from holdfast.comparison.locks import held
-from holdfast.comparison.plan import Entry, Plan, Terms, resume
+from holdfast.comparison.plan import Entry, Plan, Terms, check_trials, resume
 from holdfast.comparison.runs import ENDED, evaluate_run, evaluation_folder, outcome, recipe_of, run_folder, train_run
 from holdfast.comparison.tuning import check_extra, chosen, tune, tuning_folder
 from holdfast.data import ImageSet
@@ -57,7 +57,8 @@ def compare(
         seeds: with which each method is trained.
         attacks: of the evaluation, a `Protocol` or its name.
         n: examples of the test split, all by default.
-        trials: of a search for each method's own hyper-parameters on held-out images; 0 for none.
+        trials: of a search for each method's own hyper-parameters on held-out images; 0 for none. May be raised while
+            no final run has begun.
         trial_share: of the budget that a trial has.
         search_precision: of the attacks' passes, see `evaluate`.
         device: None for an accelerator where there is one.
@@ -134,6 +135,11 @@ def _do(job: Job, folder: Path, plan: Plan, images: "_Test", device: str, progre
             tune(folder, plan, entry, device, progress)
         tuned = chosen(folder, plan, entry)
         assert tuned is not None
+    if not run.exists():
+        # Where there is a run's folder, trials are not raised any more.
+        with held(folder, wait=True):
+            check_trials(folder, plan)
+            run.mkdir(parents=True, exist_ok=True)
     with held(run) as free:
         if not free:
             return False

@@ -19,6 +19,7 @@ from holdfast.training.rehearsal import in_memory, rehearse
 
 SCHEMA = "holdfast.comparison/1"
 NAME = "comparison.json"
+RUNS = "runs"
 SOURCES = "source"  # copies of the user's own Python files
 
 Json = dict[str, Any]
@@ -195,7 +196,8 @@ class Plan:
 
 
 def resume(folder: Path, terms: Terms) -> Plan:
-    """The plan in a folder, or a new one if there is none.
+    """The plan in a folder, or a new one if there is none. Trials may be raised while no final run has begun: those
+    that are made stay as they are, because a trial depends on its number and on those before it alone.
 
     Raises:
         InvalidInput: the folder compares on other terms; the message holds every difference.
@@ -204,7 +206,17 @@ def resume(folder: Path, terms: Terms) -> Plan:
     if not (folder / NAME).exists():
         return Plan(terms)
     found = _read(folder)
-    changed = codec.differences(found["terms"], terms.written())
+    old, new = found["terms"], terms.written()
+    changed = codec.differences(old, new)
+    begun = sorted(run.name for run in (folder / RUNS).glob("*"))
+    if old["trials"] < terms.trials and codec.differences({**old, "trials": terms.trials}, new) == []:
+        if begun:
+            raise InvalidInput(
+                f"{folder} has begun final runs with the best of {old['trials']} trials ({', '.join(begun)}), so more "
+                f"trials ({changed[0]}) come too late; remove {folder / RUNS}, and they are made anew while the trials "
+                "stay, or choose another --out"
+            )
+        changed = []
     if changed:
         raise InvalidInput(
             f"{folder} compares on other terms ({'; '.join(changed)}), and results on different terms do not stand "
@@ -212,6 +224,20 @@ def resume(folder: Path, terms: Terms) -> Plan:
         )
     entries = {label: _entry(label, data, folder / SOURCES) for label, data in found["entries"].items()}
     return Plan(terms, entries, tuple(found["seeds"]), found["natural_seconds"], tuple(found["passes"]))
+
+
+def check_trials(folder: Path, plan: Plan) -> None:
+    """Refuse to begin a final run with the best of fewer trials than another process asked for meanwhile.
+
+    Raises:
+        InvalidInput: one did.
+    """
+    trials = _read(folder)["terms"]["trials"]
+    if trials != plan.terms.trials:
+        raise InvalidInput(
+            f"another process has raised the trials of {folder} from {plan.terms.trials} to {trials}; give this "
+            f"command again with --tune {trials}"
+        )
 
 
 def _settled(terms: Terms, device: str) -> tuple[str, ...]:

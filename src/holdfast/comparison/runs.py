@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.comparison.plan import Entry, Plan, Terms
+from holdfast.comparison.plan import RUNS, Entry, Plan, Terms
 from holdfast.data import ImageSet
 from holdfast.errors import TrainingDiverged
 from holdfast.evaluation import evaluate
@@ -15,7 +15,6 @@ from holdfast.training import Run, train
 from holdfast.training.log import read_events
 from holdfast.training.run import METRICS
 
-RUNS = "runs"
 ENDED = ("finished", "collapse", "diverged")
 
 
