@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from holdfast.attacks import PGD, CrossEntropy, LinearityGap
+from holdfast.attacks import PGD, Adam, CrossEntropy, LinearityGap
 from holdfast.attacks.base import evaluate, opening
 from holdfast.errors import InvalidInput
 from holdfast.methods import LLR, Batch, Progress
@@ -65,6 +65,25 @@ def test_loss_with_the_release_s_search(bench) -> None:
         change.data = (x + change.data.clamp(-0.1, 0.1)).clamp(0, 1) - x
     expected = value(bench, x + change.detach(), 2.0, 4.0, 1.2).item()
     assert bench.value(LLR()) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "norms"),
+    [
+        (10, 12.139244648012284, (6.031379835157079, 3.8320467999615526)),
+        (2, 12.639285310755156, (7.006985116032796, 4.504679810003099)),
+    ],
+)
+def test_loss_is_that_of_the_reference_code(bench, steps: int, value: float, norms: tuple[float, float]) -> None:
+    """Golden numbers: `local_linearity` of google-deepmind/local_linearity_regularizer 0471752, with `pgd_attack` and
+    `UnrolledAdam` of interval-bound-propagation 217a14d, under TensorFlow in float64 with epsilon 0.1 and
+    smoothing_factor 0.3, on this network and from this start in place of `random_uniform`; 2 CE + 4 times its value,
+    and the norms of the gradients. Its Adam is given the batch mean's gradients, a sixth of ours, to which the floor of
+    1e-9 is not as small: hence the tolerance."""
+    loss = bench.loss(LLR(inner=PGD(steps=steps, step_size=1.0, rule=Adam()))).value
+    assert loss.item() == pytest.approx(value, rel=1e-8)
+    gradients = torch.autograd.grad(loss, list(bench.model.parameters()))
+    assert [gradient.norm().item() for gradient in gradients] == pytest.approx(norms, rel=1e-8)
 
 
 def test_weights(bench) -> None:

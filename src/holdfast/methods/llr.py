@@ -32,11 +32,14 @@ class LLR(Method):
     eps also while eps warms up, where the release's is 0.1 (both are over three times eps, and end at its corners).
 
     Args:
-        clean_weight: 2 in the release; the paper has 1.
+        clean_weight: at least 0, as all weights; 2 in the release; the paper has 1.
         gap_weight: lambda, 4 in the release.
         mu: 1.2 in the release, its `loss_weight` times its `smoothing_factor`.
         inner: the search for d; its criterion is replaced by the gap. Ten steps of Adam with rate 0.1 at eps 8/255.
         exact_gradient: climb the gap's own gradient. The release takes the linear term for constant in the search.
+
+    Raises:
+        InvalidInput: a weight below 0.
     """
 
     clean_weight: float = 2.0
