@@ -9,9 +9,11 @@ from torch import nn
 
 from holdfast.errors import InvalidInput
 from holdfast.methods import AWP, PGDAT, YOPO, Batch, FreeAT, Loss
+from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.threat import Linf
-from holdfast.training.rehearsal import in_memory, rehearse
+from holdfast.training import record
+from holdfast.training.rehearsal import in_memory, rehearse, unwritten
 
 Make = Callable[..., Recipe]
 
@@ -49,6 +51,15 @@ def test_each_part_of_a_batch_has_two_examples(tiny: Make) -> None:
 @pytest.mark.parametrize("method", [FreeAT(), YOPO(), AWP(warmup=0.5)])
 def test_methods_with_memory_and_with_ramps(tiny: Make, method: PGDAT) -> None:
     rehearse(tiny(method=method), "cpu")
+
+
+def test_no_folder_of_any_name_plays_a_part(monkeypatch: pytest.MonkeyPatch, tiny: Make) -> None:
+    looked: list[Path] = []
+    monkeypatch.setattr(record, "settled", looked.append)
+    unwritten(tiny(), Processes(0, 1, torch.device("cpu")))
+    (folder,) = looked
+    with pytest.raises(OSError, match="Not a directory"):
+        (folder / "recipe.json").write_text("{}")
 
 
 def test_what_the_trainer_refuses_is_refused(tiny: Make) -> None:

@@ -1,5 +1,6 @@
 """Steps of a throw-away copy of a training: what they cost, and what refuses them. Nothing is written."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,8 +33,8 @@ def in_memory(data: Source) -> Source:
 
 
 def unwritten(recipe: Recipe, group: Processes) -> Trainer:
-    """A trainer that has no folder."""
-    return Trainer(recipe, group, Path("nowhere"), checkpoint_seconds=inf, progress=False)
+    """A trainer that has no folder: no file can lie in the null device, to be read or to be written."""
+    return Trainer(recipe, group, Path(os.devnull), checkpoint_seconds=inf, progress=False)
 
 
 def rehearse(recipe: Recipe, device: str | torch.device | None = None) -> nn.Module:
