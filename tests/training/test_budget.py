@@ -3,14 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from holdfast.attacks import PGD
 from holdfast.errors import InvalidInput
 from holdfast.methods import PGDAT, TRADES, Natural
 from holdfast.recipe import Recipe
+from holdfast.speed import Trial
+from holdfast.training import learner
 from holdfast.training.budget import Budget, Pace, fit, pace, settled
+from holdfast.training.trainer import Trainer
 
 Make = Callable[..., Recipe]
 
@@ -79,3 +84,24 @@ def test_what_is_left_open_is_settled(tiny: Make) -> None:
     assert found.compile is False, "so short a training does not earn compilation"
     assert found.data is open_.data
     assert settled(tiny(), Budget(1.0), "cpu") == tiny()
+
+
+def test_what_is_measured_is_what_is_trained(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuDNN's repeatable algorithms may be slower than the others, and a training has no choice."""
+    cudnn, held = torch.backends.cudnn, []
+    real_step, real_settle = Trainer.take_step, learner.settle
+
+    def take_step(trainer: Trainer, *given: Any) -> None:
+        held.append((cudnn.deterministic, cudnn.benchmark))
+        real_step(trainer, *given)
+
+    def settle(*given: Any) -> Trial:
+        held.append((cudnn.deterministic, cudnn.benchmark))
+        return real_settle(*given)
+
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+    monkeypatch.setattr(learner, "settle", settle)
+    before = cudnn.deterministic, cudnn.benchmark
+    fit(tiny(method=Natural(), channels_last="auto"), Budget(1.0), "cpu")
+    assert set(held) == {(True, False)}
+    assert (cudnn.deterministic, cudnn.benchmark) == before == (False, False)

@@ -16,6 +16,7 @@ from holdfast.methods import Natural
 from holdfast.processes import Processes, processes
 from holdfast.recipe import Recipe
 from holdfast.training.rehearsal import Rehearsal, in_memory, unwritten
+from holdfast.training.train import repeatable
 
 Unit = Literal["seconds", "passes", "epochs"]
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -109,8 +110,12 @@ def fit(recipe: Recipe, budget: Budget, device: str | torch.device | None = None
     return replace(recipe, epochs=budget.epochs(recipe, pace(recipe, device) if budget.unit == "seconds" else None))
 
 
+@repeatable()
 def settled(recipe: Recipe, budget: Budget, device: str | torch.device | None = None) -> Recipe:
-    """The recipe with a trial's choice where it says "auto" of its passes, so that all runs of it have the same."""
+    """The recipe with a trial's choice where it says "auto" of its passes, so that all runs of it have the same.
+
+    Tried, as all is measured here, by the algorithms that a training is held to.
+    """
     if "auto" not in (recipe.precision, recipe.channels_last, recipe.compile):
         return recipe
     group = processes(device)
@@ -126,6 +131,7 @@ def settled(recipe: Recipe, budget: Budget, device: str | torch.device | None = 
     return replace(chosen, epochs=recipe.epochs, data=data)
 
 
+@repeatable()
 def pace(recipe: Recipe, device: str | torch.device | None = None) -> Pace:
     """Measure a few steps of a throw-away copy of a training; takes a few seconds and writes nothing.
 
