@@ -93,6 +93,13 @@ def test_a_trial_touches_nothing(cnn: nn.Module) -> None:
     assert codec.decode(codec.encode(found)) == found
 
 
+@pytest.mark.parametrize(("device", "rows"), [("cpu", 2), ("meta", 12)])
+def test_only_a_cpu_is_tried_at_a_part_of_the_batch(cnn: nn.Module, times: Times, device: str, rows: int) -> None:
+    times({})
+    found = trial(cnn.to(device), X.to(device), Y.to(device), Demand(gradient=1.0), [Passes(), HALF], compiled=False)
+    assert found.rows == rows
+
+
 def test_candidates_are_those_allowed() -> None:
     assert candidates(images=False) == [Passes(), Passes("bfloat16", folded=True)]
     assert candidates(True, ["bfloat16"], [True], folded=False) == [Passes("bfloat16", True)]

@@ -19,7 +19,7 @@ from holdfast.speed.stand_in import StandIn
 from holdfast.typing import Images, Labels
 
 MARGIN = 1.15  # what passes must be faster by than plain ones to be worth their rounding
-PASS_SECONDS = 0.04  # a plain pass of the trial lasts about this long, or the whole batch
+PASS_SECONDS = 0.04  # a plain pass of the trial on a CPU lasts about this long, or the whole batch
 TRIAL_SECONDS = 1.0  # after which no further round is begun
 ROUNDS = 5
 EARNS = 15.0  # compilation is tried if the work lasts this many times as long as compiling probably will
@@ -146,7 +146,12 @@ def _best(tried: Sequence[Tried], demand: Demand) -> Tried:
 
 
 def _rows(model: nn.Module, x: Images, y: Labels, demand: Demand, batch_statistics: bool) -> int:
-    """How many rows a plain pass takes about `PASS_SECONDS` for; 2 at least."""
+    """How many rows a plain pass takes about `PASS_SECONDS` for on a CPU; 2 at least.
+
+    On other devices all: a few rows take as long there as many, and what is fastest for them says nothing.
+    """
+    if x.device.type != "cpu":
+        return len(x)
     few = min(len(x), 4)
     (seen,) = _Bench(model, x[:few], y[:few], demand, batch_statistics).measure([Passes()], rounds=2)
     longest = max(seen.cost.forward, seen.cost.gradient, seen.cost.training)
