@@ -100,6 +100,14 @@ def test_only_a_cpu_is_tried_at_a_part_of_the_batch(cnn: nn.Module, times: Times
     assert found.rows == rows
 
 
+def test_it_waits_for_the_device_of_the_batch(cnn: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device=None: waited.append(device))
+    bench = _Bench(cnn.to("meta"), X.to("meta"), Y.to("meta"), Demand(forward=1.0), batch_statistics=False)
+    bench._time(lambda: None)
+    assert waited == [torch.device("meta")] * 2
+
+
 def test_candidates_are_those_allowed() -> None:
     assert candidates(images=False) == [Passes(), Passes("bfloat16", folded=True)]
     assert candidates(True, ["bfloat16"], [True], folded=False) == [Passes("bfloat16", True)]

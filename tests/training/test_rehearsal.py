@@ -1,6 +1,7 @@
 """A step that is taken to see whether it can be."""
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from holdfast.methods import AWP, PGDAT, YOPO, Batch, FreeAT, Loss
 from holdfast.processes import Processes
 from holdfast.recipe import Recipe
 from holdfast.threat import Linf
-from holdfast.training import record
-from holdfast.training.rehearsal import in_memory, rehearse, unwritten
+from holdfast.training import record, rehearsal
+from holdfast.training.rehearsal import Rehearsal, in_memory, rehearse, unwritten
+from holdfast.training.trainer import Trainer
 
+ALONE = Processes(0, 1, torch.device("cpu"))
 Make = Callable[..., Recipe]
 
 
@@ -56,10 +59,19 @@ def test_methods_with_memory_and_with_ramps(tiny: Make, method: PGDAT) -> None:
 def test_no_folder_of_any_name_plays_a_part(monkeypatch: pytest.MonkeyPatch, tiny: Make) -> None:
     looked: list[Path] = []
     monkeypatch.setattr(record, "settled", looked.append)
-    unwritten(tiny(), Processes(0, 1, torch.device("cpu")))
+    unwritten(tiny(), ALONE)
     (folder,) = looked
     with pytest.raises(OSError, match="Not a directory"):
         (folder / "recipe.json").write_text("{}")
+
+
+def test_it_waits_for_the_device_that_computes(monkeypatch: pytest.MonkeyPatch, tiny: Make) -> None:
+    waited: list[torch.device] = []
+    group = Processes(0, 1, torch.device("cuda:1"))
+    monkeypatch.setattr(rehearsal, "unwritten", lambda recipe, _: Trainer(recipe, ALONE, Path("run"), inf, False))
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    Rehearsal(tiny(), group).spend(1)
+    assert waited == [group.device] * 2
 
 
 def test_what_the_trainer_refuses_is_refused(tiny: Make) -> None:

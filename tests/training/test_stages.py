@@ -31,6 +31,23 @@ def test_a_stage_lasts_until_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(stages.total) == "time of the steps: data 10.0%, search 60.0%, loss 30.0%"
 
 
+def test_marks_are_in_the_queue_of_the_device_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be torch's current one."""
+    marked = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            self.timing = enable_timing
+
+        def record(self, stream: object = None) -> None:
+            marked.append(stream)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the stream of {device}")
+    Stages(torch.device("cuda:1")).begin("data")
+    assert marked == ["the stream of cuda:1"]
+
+
 def test_the_log_accounts_for_the_time_of_an_epochs_steps(tmp_path: Path, tiny: Callable[..., Recipe]) -> None:
     run = train(tiny(), tmp_path / "run", device="cpu", profile=True, progress=False)
     for event, _ in read_events(run.folder / "metrics.jsonl"):

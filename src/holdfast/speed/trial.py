@@ -232,8 +232,8 @@ class _Bench:
             begun = time.process_time()
             call()
             return (time.process_time() - begun) / torch.get_num_threads()
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(self._x.device)
         begun = time.perf_counter()
         call()
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(self._x.device)
         return time.perf_counter() - begun

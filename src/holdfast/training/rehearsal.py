@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from math import inf
 from pathlib import Path
@@ -56,7 +57,8 @@ class Rehearsal:
         self._trainer = unwritten(still, group)
         self._trainer.step = int(_PLACE * self._trainer.steps)
         self._batches = self._repeated()
-        self._wait: Callable[[], None] = torch.cuda.synchronize if group.device.type == "cuda" else lambda: None
+        wait = partial(torch.cuda.synchronize, group.device)
+        self._wait: Callable[[], None] = wait if group.device.type == "cuda" else lambda: None
 
     @property
     def per_epoch(self) -> int:

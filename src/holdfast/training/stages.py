@@ -23,7 +23,7 @@ class Stages:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
+        self._device = device
         self._marks: list[tuple[str, float | torch.cuda.Event]] = []
         self._epoch: dict[str, float] = {}
         self._total: dict[str, float] = {}
@@ -45,10 +45,10 @@ class Stages:
             self._label_as(stage)
 
     def _now(self) -> "float | torch.cuda.Event":
-        if not self._cuda:
+        if self._device.type != "cuda":
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def _label_as(self, stage: str | None) -> None:
