@@ -86,6 +86,22 @@ def test_a_method_on_a_network_that_does_not_suit_it_is_told(capsys: Capture) ->
     assert load_recipe(Path("cmp/runs/llr-model.activation=softplus-s0")).model.activation == "softplus"
 
 
+def test_a_search_and_where_it_is_told(capsys: Capture) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed (extra: tune)")
+    search = f"compare natural {COMMON} 0 --tune-share 0.5 --tune"
+    assert main(f"{search} 2".split()) == 0
+    made = [json.loads(Path(f"cmp/tuning/natural/00{number}/trial.json").read_text()) for number in (0, 1)]
+    assert [list(trial["values"]) for trial in made] == [[], ["optimizer.lr"]]
+    assert all(0.0 <= trial["score"] <= 1.0 for trial in made)
+    assert load_recipe(Path("cmp/tuning/natural/000/run")).epochs == 1.0
+    page = Path("cmp/comparison.html").read_text()
+    assert "searched in 2 trials" in page
+    assert ("tuned optimizer.lr" in page) == (made[1]["score"] > made[0]["score"])
+    capsys.readouterr()
+    assert main(f"{search} 3".split()) == 2
+    assert "more trials (trials: 2 -> 3) come too late; remove cmp/runs" in capsys.readouterr().err
+
+
 def test_seeds_must_be_numbers(capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         main(["compare", "natural", "--data", "digits", "--budget", "1s", "--out", "x", "--seeds", "few"])

@@ -1,10 +1,6 @@
-"""Comparisons: equal terms, growth, refusals, and going on after a kill."""
+"""Comparisons: equal terms, growth and refusals."""
 
-import importlib.util
 import json
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +20,7 @@ from holdfast.methods import ADR, AWP, CURE, FGSMRSAT, LLR, PGDAT, TRADES, YOPO,
 from holdfast.models import MLP
 from holdfast.recipe import SGD, Recipe
 from holdfast.results import Comparison
-from holdfast.training import Run, load_recipe
+from holdfast.training import load_recipe
 
 TWO = {"natural": Natural(), "fgsm_rs": FGSMRSAT()}
 
@@ -237,38 +233,6 @@ def test_torchrun_is_refused(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InvalidInput, match="torchrun has no place"):
         ask()
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """All that a comparison leaves, but the times."""
-    return {
-        run.name: ((run / "best/model.safetensors").read_bytes(), Run.open(run).best)
-        for run in sorted((folder / "runs").iterdir())
-    }
-
-
-def test_a_killed_comparison_goes_on_and_ends_the_same(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("kill_me.py")
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path / "killed")], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "in the third evaluation\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert len(list((tmp_path / "killed").rglob("evaluation.json"))) == 2
-
-    spec = importlib.util.spec_from_file_location("kill_me", script)
-    assert spec is not None
-    assert spec.loader is not None
-    kill_me = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kill_me)
-    killed, whole = kill_me.ask(str(tmp_path / "killed")), kill_me.ask(str(tmp_path / "whole"))
-    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
-    for one, other in zip(killed.entrants, whole.entrants, strict=True):
-        assert len(one.evaluations) == 2
-        assert [e.verdicts for e in one.evaluations] == [e.verdicts for e in other.evaluations]
 
 
 @pytest.mark.parametrize(("method", "compiled"), [(PGDAT(), True), (CURE(), False), (YOPO(), False)])
