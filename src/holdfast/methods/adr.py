@@ -39,7 +39,7 @@ class ADR(Method):
     has weights 1, where the release divides 0 by 0. Of several processes each pairs the examples of its own part.
 
     Args:
-        clean_weight, robust_weight: one half each in the TensorFlow release.
+        clean_weight, robust_weight: at least 0, as all weights; one half each in the TensorFlow release.
         local_compactness, global_compactness, smoothness, confidence: 1 in the releases' commands.
         global_smoothness: 0 by the authors' comment ("for further investigation"), 1 in their run loop.
         layer: whose output h is, by its name in `model.named_modules()`; None for the input of the last layer with
@@ -49,6 +49,9 @@ class ADR(Method):
             this is the port's.
         inner: the search for x'.
         batch_statistics: BatchNorm normalises by the batch during the search.
+
+    Raises:
+        InvalidInput: a weight below 0 or an unknown robust_term; from `loss`, a layer that the network lacks.
     """
 
     clean_weight: float = 0.5

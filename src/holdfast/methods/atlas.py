@@ -37,6 +37,9 @@ class ATLAS(Method):
         batch_statistics: BatchNorm normalises by the batch during the search, as in one-step ADV.
         together: where p(x) is differentiated, evaluate x and the attacked point in one outer pass (their BatchNorm
             statistics mix).
+
+    Raises:
+        InvalidInput: together, with a local component that differentiates its own pass twice and p(x) differentiated.
     """
 
     inner: PGD = FGSMRS()

@@ -31,11 +31,14 @@ class CURE(Method):
     of 4 is 0.8 here, and its h of 3 is 0.6.
 
     Args:
-        weight: of the regulariser.
-        h: length of z in L2, in the unit of the inputs.
-        begin: share of the training before the regulariser comes in.
+        weight: of the regulariser, at least 0.
+        h: length of z in L2, in the unit of the inputs; above 0.
+        begin: share of the training, in [0, 1], before the regulariser comes in.
         ramp: share of the training, after that, over which h rises linearly from 0.
         squared: penalise the square of the norm.
+
+    Raises:
+        InvalidInput: weight below 0, an h that is not above 0, or a begin or ramp outside [0, 1].
     """
 
     weight: float = 0.8

@@ -26,8 +26,11 @@ class JacobianRegularisation(Method):
     weights are larger by the square of the deviation (0.308 on MNIST).
 
     Args:
-        weight: lambda_JR, 0.01 in the reference's README.
-        projections: n; the reference advises fewer than the square root of K. Deviation: no exact norm by K of them.
+        weight: lambda_JR, at least 0; 0.01 in the reference's README.
+        projections: n, at least 1; the reference advises fewer than the square root of K. Deviation: no exact norm by K of them.
+
+    Raises:
+        InvalidInput: weight below 0 or projections below 1.
     """
 
     weight: float = 0.01

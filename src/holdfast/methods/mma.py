@@ -50,9 +50,12 @@ class MMA(Method):
     Args:
         max_radius: d_max, in units of eps: 0.45 at eps 0.3 on MNIST; 12/255, 20/255 and 32/255 on CIFAR-10.
         min_radius: least radius of a search, in units of eps: 0.1 on MNIST, 0.005 on CIFAR-10.
-        clean_weight: c; 0 gives OMMA.
+        clean_weight: c, in [0, 1); 0 gives OMMA.
         inner: the search; its step size is in units of each example's radius (2.5 / k).
-        bisections: of the line search.
+        bisections: of the line search, at least 1.
+
+    Raises:
+        InvalidInput: not 0 < min_radius <= max_radius, a clean_weight outside [0, 1), or bisections below 1.
     """
 
     max_radius: float = 1.5

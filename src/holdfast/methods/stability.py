@@ -30,8 +30,11 @@ class LocalComponent(ABC):
     """How the ball around the adversary is made stable.
 
     Args:
-        rho: radius of the local ball, in units of eps.
-        ramp: share of training over which rho rises linearly from 0.
+        rho: radius of the local ball, in units of eps; at least 0.
+        ramp: share of training, in [0, 1], over which rho rises linearly from 0.
+
+    Raises:
+        InvalidInput: rho below 0 or a ramp outside [0, 1].
     """
 
     rho: float = 2.0 / 3.0
