@@ -32,9 +32,10 @@ class AWP(Wrapper):
 
     Args:
         method: whose loss; TRADES gives TRADES-AWP.
-        gamma: length of v relative to the weights, at least 0: 0.01 around PGD and 0.005 around TRADES in the reference code.
-        warmup: share of the training, in [0, 1), before the weights are perturbed: 10 of 200 epochs around TRADES. `passes`
-            are those of the time after it.
+        gamma: length of v relative to the weights, at least 0: 0.01 around PGD and 0.005 around TRADES in the reference
+            code.
+        warmup: share of the training, in [0, 1), before the weights are perturbed: 10 of 200 epochs around TRADES.
+            `passes` are those of the time after it.
 
     Raises:
         InvalidInput: gamma below 0 or a warmup outside [0, 1).

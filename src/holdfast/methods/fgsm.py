@@ -20,8 +20,11 @@ class FGSMAT(Method):
 
     Args:
         inner: the search for the adversary.
-        clean_weight: a, 0.5 in the paper; 0 gives what is called FGSM training today, at 2 passes.
+        clean_weight: a, in [0, 1); 0.5 in the paper; 0 gives what is called FGSM training today, at 2 passes.
         batch_statistics: BatchNorm normalises by the batch during the search.
+
+    Raises:
+        InvalidInput: a clean_weight outside [0, 1).
     """
 
     inner: PGD = FGSM()

@@ -32,7 +32,8 @@ class GradAlign(Wrapper):
 
     Args:
         method: whose loss; plain FGSM by default.
-        weight: lambda of the paper, at least 0; its scripts for CIFAR-10 take 0.2 at eps 8/255 and 0.02 * 10 ** (n / 8) at n/255.
+        weight: lambda of the paper, at least 0; its scripts for CIFAR-10 take 0.2 at eps 8/255 and 0.02 * 10 ** (n / 8)
+            at n/255.
 
     Raises:
         InvalidInput: weight below 0.

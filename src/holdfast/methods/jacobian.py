@@ -27,7 +27,8 @@ class JacobianRegularisation(Method):
 
     Args:
         weight: lambda_JR, at least 0; 0.01 in the reference's README.
-        projections: n, at least 1; the reference advises fewer than the square root of K. Deviation: no exact norm by K of them.
+        projections: n, at least 1; the reference advises fewer than the square root of K. Deviation: no exact norm by K
+            of them.
 
     Raises:
         InvalidInput: weight below 0 or projections below 1.

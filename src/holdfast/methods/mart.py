@@ -25,9 +25,12 @@ class MART(Method):
     logarithm, log(q + 1e-12) in the divergence, and 1.0000001 - p_y in the weight. Equation numbers: not known.
 
     Args:
-        beta: weight of the divergence: 6 in mart.py and for WideResNet-34-10, 5 for ResNet-18.
+        beta: weight of the divergence, at least 0: 6 in mart.py and for WideResNet-34-10, 5 for ResNet-18.
         inner: the search, on the cross-entropy; 0.007 at eps 0.031, from x + 0.001 N(0, 1).
         batch_statistics: the reference code searches in eval mode.
+
+    Raises:
+        InvalidInput: beta below 0.
     """
 
     beta: float = 6.0

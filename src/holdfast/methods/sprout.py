@@ -54,8 +54,11 @@ class SPROUT(Method):
         sigma: deviation of the noise, in the unit of the inputs; 0 switches it off.
         mixup: parameter of the Beta distribution; 0 switches mixing off.
         label_smoothing: draw labels; otherwise they are the given ones.
-        concentration: of the true class.
+        concentration: of the true class, above 0.
         weight_steps: 0 for Algorithm 1; otherwise the steps of the weights on each batch, 3 in the release.
+
+    Raises:
+        InvalidInput: sigma, mixup or weight_steps below 0, or a concentration that is not above 0.
     """
 
     sigma: float = 0.1

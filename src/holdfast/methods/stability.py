@@ -142,13 +142,16 @@ class GlobalComponent:
     """Ties the prediction at an attacked point to the one at x, which joins the local balls of all adversaries.
 
     Args:
-        beta: weight.
+        beta: weight, at least 0.
         distance: "kl" for KL(p(x) || p(point)), "squared" for the squared distance of the probabilities.
         anchored: p(x) is a target, in the mode of the search and not differentiated, for a third of a pass. Without,
             gradients flow into both predictions, for a whole one. Why the first is the default:
             docs/decisions/0010-what-atlas-spends-its-passes-on.md.
         at_adversary: compare with the adversary x' instead of the local ball's worst point x''; one pass more where
             the two differ.
+
+    Raises:
+        InvalidInput: beta below 0 or an unknown distance.
     """
 
     beta: float = 0.25
