@@ -152,3 +152,21 @@ def test_other_norms_are_refused() -> None:
     nearest_change(Sum(1.0), x, normal, rise)
     with pytest.raises(InvalidInput, match="use Linf, L2 or L1"):
         nearest_change(Other(1.0), x, normal, rise)
+
+
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.5)], ids=str)
+def test_rounds_too_many_change_nothing(threat: ThreatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerators take some, because asking whether all is done means waiting for them."""
+    x, normal, rise = cases(3, 40)
+    change, norm = nearest_change(threat, x, normal, rise)
+    looks: list[int] = []
+
+    def never(one: Tensor, other: Tensor) -> bool:
+        looks.append(0)
+        return False
+
+    monkeypatch.setattr(torch, "equal", never)
+    again, norm_again = nearest_change(threat, x, normal, rise)
+    assert len(looks) == 40
+    assert bool((again == change).all())
+    assert bool((norm_again == norm).all())

@@ -13,6 +13,7 @@ from holdfast.errors import InvalidInput
 from holdfast.threat import L1, L2, Linf, ThreatModel
 from holdfast.typing import Images, PerExample
 
+_ROUNDS = 4  # of Newton's method between two looks at an accelerator, which each wait for it
 # Divisors are at least the one, quotients at most the other; the entries of a normal have size 1 on average.
 _TINY, _HUGE = 1e-18, 1e18
 
@@ -72,12 +73,14 @@ def _common_level(worth: Tensor, room: Tensor, need: Tensor, pace: Tensor | None
     level = (need / slope.sum(dim=1, keepdim=True).clamp_(min=_TINY)).clamp_(max=_HUGE)
     # Written into again and again: fresh memory of this size costs a CPU more than the comparison.
     mask, size = torch.empty_like(room), torch.empty_like(room)
-    for _ in range(room.shape[1]):
+    patience = 1 if room.device.type == "cpu" else _ROUNDS
+    for number in range(1, room.shape[1] + 1):
         size = level if pace is None else torch.mul(level, pace, out=size)
         spent = torch.linalg.vecdot(torch.ge(size, room, out=mask), gain)[:, None]
         left = torch.linalg.vecdot(torch.lt(size, room, out=mask), slope)[:, None].clamp_(min=_TINY)
         higher = torch.maximum(level, ((need - spent) / left).clamp_(max=_HUGE))
-        if torch.equal(higher, level):
+        # A level that rests goes on resting, so that rounds too many change nothing.
+        if number % patience == 0 and torch.equal(higher, level):
             break
         level = higher
     return torch.minimum(level if pace is None else level * pace, room)
