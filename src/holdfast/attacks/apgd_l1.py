@@ -148,9 +148,9 @@ class APGDL1(AutoPGD[APGDL1State]):
 
     def _project(self, threat: ThreatModel, x: Images, moved: Images, radius: Tensor) -> Images:
         """Bring each row into the ball of its own stage's radius."""
-        projected = torch.empty_like(moved)
+        projected, host = torch.empty_like(moved), radius.cpu()  # of an accelerator one look serves all stages
         for factor in {factor for factor, _ in self.stages}:
-            index = (radius == factor).nonzero()[:, 0]
+            index = (host == factor).nonzero()[:, 0].to(radius.device)
             if len(index):
                 projected[index] = threat.scaled(factor).project(x[index], moved[index])
         return projected

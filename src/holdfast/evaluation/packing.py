@@ -159,7 +159,9 @@ class PackedSearch(Generic[S]):
         state = self.state
         assert state is not None
         spent = state.iteration >= self.attack.budget
-        ended = [row for row in (state.success | spent).nonzero().flatten().tolist() if self.places[row] is not None]
+        # One look at an accelerator a step: nonzero() there would wait for it as well.
+        done = (state.success | spent).cpu().nonzero().flatten().tolist()
+        ended = [row for row in done if self.places[row] is not None]
         if not ended:
             return
         at = torch.tensor(ended, device=state.y.device)
