@@ -7,7 +7,21 @@ needs per-example values (a batch mean would shrink them by the batch size).
 import torch
 import torch.nn.functional as F
 
+from holdfast.errors import InvalidInput
 from holdfast.typing import Labels, Logits, PerExample
+
+
+def check_shape(logits: Logits, rows: int, classes: int) -> None:
+    """Refuse what a model gives for `rows` inputs if it is not a logit for each class and input.
+
+    Raises:
+        InvalidInput: it is not [rows, K] with K >= classes.
+    """
+    if logits.dim() != 2 or len(logits) != rows or logits.shape[1] < classes:
+        raise InvalidInput(
+            f"the model gives a tensor of shape {tuple(logits.shape)} for {rows} inputs; it must give one logit for "
+            f"each of the {classes} classes, [{rows}, {classes}]"
+        )
 
 
 def precise(logits: Logits) -> Logits:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from holdfast import modes, results
+from holdfast import losses, modes, results
 from holdfast.attacks.initial import check_start
 from holdfast.data import ImageSet, ordered_batches
 from holdfast.diagnostics.alignment import gradient_alignment
@@ -165,8 +165,4 @@ def _check_model(model: nn.Module, images: ImageSet, threat: ThreatModel, device
     check_start(x, threat)
     with modes.inference(model), torch.no_grad():
         logits = model(x)
-    if logits.dim() != 2 or len(logits) != len(x) or logits.shape[1] < len(images.classes):
-        raise InvalidInput(
-            f"the model gives a tensor of shape {tuple(logits.shape)} for {len(x)} inputs; it must give one logit for "
-            f"each of the {len(images.classes)} classes"
-        )
+    losses.check_shape(logits, len(x), len(images.classes))

@@ -110,23 +110,17 @@ def look(model: Counted, examples: Examples, index: Sequence[int], batch_size: i
         x, y = examples.rows(index[start : start + batch_size])
         with torch.no_grad():
             logits = model(x)
-        _check_logits(logits, len(x), classes)
+        losses.check_shape(logits, len(x), classes)
+        if not torch.isfinite(logits).all():
+            raise InvalidInput(
+                "the model gives logits that are not finite on clean inputs; nothing can be measured on it"
+            )
         predictions.append(logits.argmax(dim=1).cpu())
         margins.append(losses.margin(logits, y).cpu())
         others = logits.scatter(1, y[:, None], -torch.inf)
         rankings.append(others.topk(min(targets, classes - 1), dim=1).indices.cpu())
         first = logits.cpu() if start == 0 else first
     return Clean(torch.cat(predictions), torch.cat(margins), torch.cat(rankings), first)
-
-
-def _check_logits(logits: Logits, rows: int, classes: int) -> None:
-    if logits.dim() != 2 or len(logits) != rows or logits.shape[1] < classes:
-        raise InvalidInput(
-            f"the model gives a tensor of shape {tuple(logits.shape)} for {rows} inputs; it must give one logit for "
-            f"each of the {classes} classes, [{rows}, {classes}]"
-        )
-    if not torch.isfinite(logits).all():
-        raise InvalidInput("the model gives logits that are not finite on clean inputs; nothing can be measured on it")
 
 
 @dataclass(frozen=True)
