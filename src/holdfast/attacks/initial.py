@@ -41,10 +41,10 @@ class Uniform:
     """Uniform in the ball of `scale` times eps.
 
     Args:
-        scale: of the ball, in units of eps. clip: to the box. Without, the first gradient may be taken outside the
-        box, as in fast_adversarial's MNIST script:
-            where most pixels lie on the box, the steps then end at many more different points (and less of the training
-            falls to catastrophic overfitting).
+        scale: of the ball, in units of eps.
+        clip: to the box. Without, the first gradient may be taken outside the box, as in fast_adversarial's MNIST
+            script: where most pixels lie on the box, the steps then end at many more different points (and less of the
+            training falls to catastrophic overfitting).
     """
 
     scale: float = 1.0
