@@ -41,8 +41,8 @@ def _flat(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def _per_row(values: PerExample, like: Tensor) -> Tensor:
-    """Shape [B] values so that they broadcast over the rows of `like`."""
+def rows(values: Tensor, like: Tensor) -> Tensor:
+    """Shape a [B] tensor so that it broadcasts over the rows of `like`."""
     return values.reshape(-1, *[1] * (like.dim() - 1))
 
 
@@ -184,7 +184,7 @@ class L2(ThreatModel):
         direction = noise.fold(0).normal(x.shape[1:]).to(x.dtype)
         length = torch.linalg.vector_norm(_flat(direction), dim=1).clamp(min=1e-12)
         radius: PerExample = self.eps * noise.fold(1).uniform(()).to(x.dtype) ** (1.0 / math.prod(x.shape[1:]))
-        return (x + direction * _per_row(radius / length, x)).clamp_(self.low, self.high)
+        return (x + direction * rows(radius / length, x)).clamp_(self.low, self.high)
 
     def steepest(self, gradient: Images) -> Images:
         # Dividing by the largest entry first keeps tiny gradients from vanishing in the square.
@@ -229,7 +229,7 @@ class L1(ThreatModel):
         # D + 1 exponentials over their sum are uniform on the simplex; without the last one, uniform inside it.
         weight = noise.fold(0).exponential(x.shape[1:]).to(x.dtype)
         total = _flat(weight).sum(dim=1) + noise.fold(1).exponential(()).to(x.dtype)
-        move = weight * noise.fold(2).signs(x.shape[1:]).to(x.dtype) * _per_row(self.eps / total, x)
+        move = weight * noise.fold(2).signs(x.shape[1:]).to(x.dtype) * rows(self.eps / total, x)
         return (x + move).clamp_(self.low, self.high)
 
     def steepest(self, gradient: Images) -> Images:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import InvalidInput
-from holdfast.threat import ThreatModel
+from holdfast.threat import ThreatModel, rows
 from holdfast.typing import Images
 
 
@@ -75,9 +75,9 @@ class Adam:
     ) -> tuple[Images, Tensor]:
         mean = torch.lerp(gradient, memory[:, 0], self.first)
         square = torch.lerp(gradient.square(), memory[:, 1], self.second)
-        time = (iteration + 1).to(gradient.dtype).reshape(-1, *[1] * (gradient.dim() - 1))
+        time = rows((iteration + 1).to(gradient.dtype), gradient)
         unbiased = (square / (1.0 - self.second**time)).sqrt_().add_(self.floor)
         direction = mean / (1.0 - self.first**time) / unbiased
         ones = torch.ones_like(gradient[:1])
         size = threat.distance(torch.zeros_like(ones), ones)
-        return direction / size.reshape(-1, *[1] * (gradient.dim() - 1)), torch.stack([mean, square], dim=1)
+        return direction / rows(size, gradient), torch.stack([mean, square], dim=1)

@@ -20,6 +20,7 @@ from holdfast.attacks.tape import played
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
+from holdfast.threat import rows as rows  # those who write attacks look for it here
 from holdfast.typing import Classifier, Images, Labels, Logits, Mask, PerExample
 
 
@@ -173,11 +174,6 @@ def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated
         gradient = gradient.nan_to_num(0.0, _GREATEST, -_GREATEST)
     logits = logits.detach()
     return Evaluated(logits, value.detach(), gradient, logits.argmax(dim=1) != state.y)
-
-
-def rows(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Shape a [B] tensor so that it broadcasts over the rows of `like`."""
-    return mask.reshape(-1, *[1] * (like.dim() - 1))
 
 
 def picked(mask: Mask, one: Images, other: Images) -> Images:

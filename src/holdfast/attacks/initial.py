@@ -8,7 +8,7 @@ import torch
 
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
-from holdfast.threat import L2, Linf, ThreatModel
+from holdfast.threat import L2, Linf, ThreatModel, rows
 from holdfast.typing import Images
 
 
@@ -82,7 +82,7 @@ class Sphere:
     def __call__(self, threat: ThreatModel, x: Images, noise: Noise) -> Images:
         if isinstance(threat, Linf):
             move = noise.uniform(x.shape[1:], -1.0, 1.0)
-            move = move / move.flatten(1).abs().amax(dim=1).reshape(-1, *[1] * (x.dim() - 1))
+            move = move / rows(move.flatten(1).abs().amax(dim=1), x)
             return (x + threat.eps * move.to(x.dtype)).clamp_(threat.low, threat.high)
         move = noise.normal(x.shape[1:])
         if isinstance(threat, L2):

@@ -10,7 +10,7 @@ from holdfast import losses, modes
 from holdfast.errors import InvalidInput
 from holdfast.methods.base import Batch, Loss, Method, Progress, accuracy, full_precision, mean
 from holdfast.noise import Noise
-from holdfast.threat import ThreatModel
+from holdfast.threat import ThreatModel, rows
 from holdfast.typing import Images, Labels
 
 
@@ -85,7 +85,7 @@ class CURE(Method):
         with modes.inference(model), full_precision(x):
             here = _gradient(model, x, y)
             sign = here.detach().sign()
-            length = sign.flatten(1).norm(dim=1).clamp(min=1.0).reshape(-1, *[1] * (x.dim() - 1))
+            length = rows(sign.flatten(1).norm(dim=1).clamp(min=1.0), x)
             there = _gradient(model, x + self.h * share * sign / length, y)
         difference = (there - here).flatten(1).square().sum(dim=1)
         curvature = mean(difference if self.squared else _root(difference))

@@ -9,7 +9,7 @@ from torch import Tensor
 from holdfast.noise import Noise
 from holdfast.testing.laws import Laws
 from holdfast.testing.subjects import inputs
-from holdfast.threat import ThreatModel
+from holdfast.threat import ThreatModel, rows
 from holdfast.typing import Images, PerExample
 
 COUNT = 24
@@ -52,7 +52,7 @@ def _candidates(threat: ThreatModel, x: Images, noise: Noise) -> Iterator[Images
     """Points to project: inside, near the surface, outside the ball, outside the box, outside both, x itself."""
     width = threat.high - threat.low
     move = noise.fold(1).normal(x.shape[1:])
-    unit = move / _norm(threat, move).reshape(-1, *[1] * (x.dim() - 1))
+    unit = move / rows(_norm(threat, move), x)
     yield x
     for radius in (0.5 * threat.eps, threat.eps, 1.5 * threat.eps, 20.0 * threat.eps, 2.0 * width):
         yield x + radius * unit
@@ -108,7 +108,7 @@ def _check_nearest(
         # On from z towards a, back into the box, and back into the ball along the line to x, which stays in the box.
         move = (projected + share * away).clamp(threat.low, threat.high) - x
         shrink = (threat.eps / _norm(threat, move).clamp(min=1e-30)).clamp(max=1.0)
-        points.append(x + move * shrink.reshape(-1, *[1] * (x.dim() - 1)))
+        points.append(x + move * rows(shrink, x))
     for point in points:
         excess = _dot(away, point - projected)
         allowed = 1e-5 * (_dot(away, away) * _dot(point - projected, point - projected)).sqrt() + 1e-9
@@ -125,7 +125,7 @@ def _check_contains(laws: Laws, threat: ThreatModel, x: Images, noise: Noise) ->
     laws.require(threat.contains(x, x), "S(x) holds x")
     middle = torch.full_like(x, (threat.low + threat.high) / 2.0)
     move = noise.fold(5).signs(x.shape[1:])
-    move = threat.eps * move / _norm(threat, move).reshape(-1, *[1] * (x.dim() - 1))
+    move = threat.eps * move / rows(_norm(threat, move), x)
     if move.abs().max().item() < 0.49 * width:  # otherwise the ball holds the whole box
         laws.require(
             ~threat.contains(middle, middle + 1.01 * move), "S(x) ends at eps", "a point at 1.01 eps is inside"
