@@ -4,6 +4,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from holdfast.evaluation.protocols import Protocol
 from holdfast.evaluation.rounding import without_tf32
 from holdfast.evaluation.shards import Shards
 from holdfast.models import is_blind
-from holdfast.processes import meeting, processes
+from holdfast.processes import Processes, meeting, processes
 from holdfast.provenance import versions
 from holdfast.results import Evaluation, VerdictLog
-from holdfast.speed import PLAIN, StandIn
+from holdfast.speed import PLAIN, Passes, StandIn
 from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
@@ -102,35 +103,14 @@ def evaluate(
         raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
     check_precision(precision)
     preflight.check_protocol(model, protocol)
-    was_training = model.training
+    was_training, with_curves = model.training, with_curves and not is_blind(model)
     model = model.to(group.device)
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with modes.inference(model), without_tf32(), keeping as kept:
         place, rows = Path(kept), rows_of(images.shape) if batch_size is None else batch_size
-        shown = GalleryStore(place / "gallery", range(min(gallery, count)))
-        counted, examples = Counted(model), Examples(images, group.device)
-        clean = look(counted, examples, range(count), rows, max(attack.targets for attack in protocol.attacks))
-        subject = Subject(counted, examples, clean.ranking, seed, rows)
-        looked_at = examples.rows(range(min(count, LOOKED_AT)))
-        found = preflight.preflight(counted, model, threat, *looked_at, was_training)
-        # A model that hides something from itself may hide more from a copy.
-        doubted = is_blind(model) or any(one.severity == results.Severity.ALARM for one in found)
-        batch = examples.rows([row % len(images) for row in range(rows)])
-        passes = settle(place, precision, model, protocol.attacks, count, batch, doubted, group)
-        whole = identity(model, images, threat, protocol, seed, count, passes or PLAIN)
-        shards = Shards(place, group.world, whole, [attack.name for attack in protocol.attacks])
-        shards.check()
-        quick = None if passes is None else StandIn(model, passes)
-        with shards.log(group.rank) as log:
-            _record_clean(log, images, clean, range(group.rank, count, group.world))
-            costs, shows = shards.costs(group.rank), progress and group.first
-            cascade = Cascade(subject, threat, clean, quick, log, costs, shown, shows)
-            for attack in protocol.attacks:
-                cascade.run(attack)
-            with_curves = with_curves and not is_blind(model)
-            if with_curves:
-                right = [i for i, (y, predicted) in log.predictions.items() if i < CURVE_EXAMPLES and predicted == y]
-                probe(shards.curves()[group.rank], threat, subject, right)
+        examples, shown = Examples(images, group.device), GalleryStore(place / "gallery", range(min(gallery, count)))
+        ready = _prepare(model, examples, threat, protocol, place, group, count, rows, seed, precision, was_training)
+        _attack(ready, model, shown, group, with_curves, progress and group.first)
         group.wait()
         if group.first:
             told = {
@@ -141,13 +121,84 @@ def evaluate(
                 "gallery": shown.gallery(examples) if gallery else None,
                 "versions": versions(str(group.device)) | ({"float32": FLOAT32} if group.device.type == "cuda" else {}),
                 "command": command,
-                "precision": str(passes or PLAIN),
+                "precision": str(ready.passes or PLAIN),
             }
-            evaluation = _conclude(told, shards, images, threat, protocol, found, with_curves, recorded_clean)
+            evaluation = _conclude(told, ready, with_curves, recorded_clean)
             if folder is not None:
                 evaluation.save(folder)
     group.wait()
     return evaluation if folder is None or group.first else Evaluation.load(folder)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What is known when the attacks begin.
+
+    Attributes:
+        clean: what the model says of the examples as they are.
+        found: what the checks before the attacks have found.
+        passes: of the searches; None where they ask the model itself.
+        shards: the files of this evaluation.
+    """
+
+    subject: Subject
+    threat: ThreatModel
+    protocol: Protocol
+    clean: Clean
+    found: Sequence[results.Finding]
+    passes: Passes | None
+    shards: Shards
+
+
+def _prepare(
+    model: nn.Module,
+    examples: Examples,
+    threat: ThreatModel,
+    protocol: Protocol,
+    place: Path,
+    group: Processes,
+    count: int,
+    rows: int,
+    seed: int,
+    precision: EvaluationPrecision,
+    was_training: bool,
+) -> _Ready:
+    """Look at the clean inputs, check the model on them, choose the searches' passes, and find the evaluation's files.
+
+    Args:
+        place: folder of the evaluation.
+        count, rows: examples in all, and in a batch.
+        was_training: the model came in train mode.
+    """
+    counted, images = Counted(model), examples.images
+    clean = look(counted, examples, range(count), rows, max(attack.targets for attack in protocol.attacks))
+    subject = Subject(counted, examples, clean.ranking, seed, rows)
+    looked_at = examples.rows(range(min(count, LOOKED_AT)))
+    found = preflight.preflight(counted, model, threat, *looked_at, was_training)
+    # A model that hides something from itself may hide more from a copy.
+    doubted = is_blind(model) or any(one.severity == results.Severity.ALARM for one in found)
+    batch = examples.rows([row % len(images) for row in range(rows)])
+    passes = settle(place, precision, model, protocol.attacks, count, batch, doubted, group)
+    whole = identity(model, images, threat, protocol, seed, count, passes or PLAIN)
+    shards = Shards(place, group.world, whole, [attack.name for attack in protocol.attacks])
+    shards.check()
+    return _Ready(subject, threat, protocol, clean, found, passes, shards)
+
+
+def _attack(
+    ready: _Ready, model: nn.Module, shown: GalleryStore, group: Processes, with_curves: bool, progress: bool
+) -> None:
+    """Let all attacks, and those behind the curves, try this process's share of the examples."""
+    subject, threat, shards, count = ready.subject, ready.threat, ready.shards, len(ready.clean.prediction)
+    quick = None if ready.passes is None else StandIn(model, ready.passes)
+    with shards.log(group.rank) as log:
+        _record_clean(log, subject.examples.images, ready.clean, range(group.rank, count, group.world))
+        cascade = Cascade(subject, threat, ready.clean, quick, log, shards.costs(group.rank), shown, progress)
+        for attack in ready.protocol.attacks:
+            cascade.run(attack)
+        if with_curves:
+            right = [i for i, (y, predicted) in log.predictions.items() if i < CURVE_EXAMPLES and predicted == y]
+            probe(shards.curves()[group.rank], threat, subject, right)
 
 
 def rows_of(shape: Sequence[int]) -> int:
@@ -165,32 +216,23 @@ def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, own: Sequence
     log.record_clean(new, images.labels[new].numpy(), clean.prediction[new].numpy())
 
 
-def _conclude(
-    told: dict[str, Any],
-    shards: Shards,
-    images: ImageSet,
-    threat: ThreatModel,
-    protocol: Protocol,
-    found: Sequence[results.Finding],
-    with_curves: bool,
-    recorded_clean: float | None,
-) -> Evaluation:
+def _conclude(told: dict[str, Any], ready: _Ready, with_curves: bool, recorded_clean: float | None) -> Evaluation:
     """Join the verdicts of all processes, draw the curves, and look at what was found.
 
     Args:
         told: the fields that only describe the evaluation.
-        found: what the checks before the attacks have found.
     """
-    verdicts, attacks = shards.verdicts(), protocol.attacks
+    shards, threat, attacks = ready.shards, ready.threat, ready.protocol.attacks
+    verdicts, classes = shards.verdicts(), len(ready.subject.examples.images.classes)
     drawn = draw(shards.curves(), threat, verdicts, min(len(verdicts), CURVE_EXAMPLES)) if with_curves else None
     seconds, passes = shards.total()
     return Evaluation(
         threat=results.Threat(threat.norm, threat.eps, threat.eps_text, threat.low, threat.high),
-        protocol=results.Protocol(protocol.name, protocol.version),
+        protocol=results.Protocol(ready.protocol.name, ready.protocol.version),
         attacks={attack.name: repr(attack) for attack in attacks},
         verdicts=verdicts,
         curves=drawn.all if drawn else (),
-        findings=(*found, *findings.after(verdicts, attacks, drawn, threat, len(images.classes), recorded_clean)),
+        findings=(*ready.found, *findings.after(verdicts, attacks, drawn, threat, classes, recorded_clean)),
         checks=preflight.CHECKS + findings.checks(attacks, drawn, threat, recorded_clean),
         seconds=seconds,
         passes=passes,
