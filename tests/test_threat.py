@@ -273,3 +273,14 @@ def test_empty_boxes_and_unknown_norms_are_refused() -> None:
         L2(0.1, low=1.0, high=1.0)
     with pytest.raises(InvalidInput, match="did you mean 'Linf'"):
         threat("Linff", 0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_projected_into_balls_of_their_own(kind: type[ThreatModel]) -> None:
+    draw, radius = Noise.of(8, torch.arange(5)), torch.tensor([0.0, 0.02, 0.1, 0.5, 3.0])
+    x, change = draw.fold(0).uniform((2, 3, 3)), draw.fold(1).normal((2, 3, 3))
+    found = kind(0.3).project_rows(x, change, radius)
+    for row in range(5):
+        alone = slice(row, row + 1)
+        ball = kind(float(radius[row]), low=-100.0, high=100.0).project(x[alone], (x + change)[alone])
+        torch.testing.assert_close(found[alone], ball.clamp(0.0, 1.0), rtol=1e-5, atol=1e-6)

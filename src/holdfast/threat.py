@@ -108,6 +108,18 @@ class ThreatModel(ABC):
     def project(self, x: Images, x_adv: Images) -> Images:
         """The point of S(x) nearest to `x_adv` in Euclidean distance; exact for ball and box together."""
 
+    @property
+    def unit(self) -> Self:
+        """The ball of radius 1 without a box."""
+        return replace(self, eps=1.0, low=-math.inf, high=math.inf)
+
+    def project_rows(self, x: Images, change: Images, radius: PerExample) -> Images:
+        """x + change, each row brought into the ball of its own [B] radius instead of eps, then clipped to the box."""
+        # A threat model has one radius for all rows, so the rows are brought to the unit ball and back.
+        scale = rows(radius.clamp(min=1e-12), change)
+        change = scale * self.unit.project(torch.zeros_like(change), change / scale)
+        return (x + change).clamp(self.low, self.high)
+
     def hull(self, x: Images) -> tuple[Images, Images]:
         """The least and the greatest value that each coordinate takes in S(x)."""
         return (x - self.eps).clamp_(min=self.low), (x + self.eps).clamp_(max=self.high)

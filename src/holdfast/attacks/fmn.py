@@ -133,11 +133,7 @@ class FMN(Attack[FMNState]):
             direction, unit = flat.reshape(gradient.shape), torch.full_like(radius, threat.high - threat.low)
         size = self.step_size * unit * (0.01 + 0.99 * share)
         moved = state.point - state.x + rows(size, gradient) * direction
-        # The threat model has one radius for all rows, so the rows are brought to the unit ball and back.
-        ball = replace(threat, eps=1.0, low=-math.inf, high=math.inf)
-        scale = rows(radius.clamp(min=1e-12), moved)
-        change = scale * ball.project(torch.zeros_like(moved), moved / scale)
-        return (state.x + change).clamp(threat.low, threat.high)
+        return threat.project_rows(state.x, moved, radius)
 
     @staticmethod
     def _farthest(threat: ThreatModel, x: Images) -> PerExample:

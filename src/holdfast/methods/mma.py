@@ -1,7 +1,6 @@
 """MMA: max-margin adversarial training (Ding, Sharma, Lui and Huang, ICLR 2020, arXiv:1812.02637; mma_training
 328e2e5)."""
 
-import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -169,19 +168,12 @@ class _OwnBalls(PGD):
 
     def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> PGDState:
         state = super().start(threat, x, y, noise, target)
-        change = self.begin(_unit(threat), torch.zeros_like(x), noise)
+        change = self.begin(threat.unit, torch.zeros_like(x), noise)
         point = (x + rows(self.radii, x) * change).clamp(threat.low, threat.high)
         return replace(state, point=point, x_adv=point)
 
     def constrain(self, threat: ThreatModel, x: Images, moved: Images) -> Images:
-        scale = rows(self.radii.clamp(min=1e-12), x)
-        change = scale * _unit(threat).project(torch.zeros_like(x), (moved - x) / scale)
-        return (x + change).clamp(threat.low, threat.high)
+        return threat.project_rows(x, moved - x, self.radii)
 
     def _length(self, threat: ThreatModel, state: PGDState) -> Tensor:
-        return rows(self.radii, state.x) * super()._length(_unit(threat), state)
-
-
-def _unit(threat: ThreatModel) -> ThreatModel:
-    """The threat model has one radius for all rows, so the rows are brought to its ball of radius 1, and back."""
-    return replace(threat, eps=1.0, low=-math.inf, high=math.inf)
+        return rows(self.radii, state.x) * super()._length(threat.unit, state)
