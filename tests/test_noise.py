@@ -1,10 +1,12 @@
 """Noise: never changing, uniform, independent between streams and rows, and indifferent to batching."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from holdfast.noise import Noise, permutation, stream_seed
 
@@ -151,6 +153,21 @@ def test_fold_by_row_agrees_with_fold_by_number() -> None:
     for row, value in enumerate((5, 6, 5, 7)):
         assert by_row.keys[row] == noise.fold(value).keys[row]
     assert torch.equal(noise.fold(1, 2).keys, noise.fold(1).fold(2).keys)
+
+
+def test_a_number_is_folded_without_a_tensor_of_its_own() -> None:
+    """To bring one to a device would wait for all that is queued there."""
+    shapes = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = function(*args, **(kwargs or {}))
+            shapes.append(tuple(made.shape))
+            return made
+
+    with Watch():
+        Noise.of(3, torch.arange(9), 1).fold(2)
+    assert set(shapes) == {(9,)}
 
 
 def test_noise_of_nobody_is_empty() -> None:

@@ -55,8 +55,11 @@ class Noise:
         """An independent stream for each value: an int for all rows, or a [B] int64 tensor for a value per row."""
         keys = self.keys
         for value in values:
-            salt = _signed((value + 1) * _GAMMA) if isinstance(value, int) else (value + 1) * _signed(_GAMMA)
-            keys = _mix(keys.bitwise_xor(_mix(torch.as_tensor(salt, device=keys.device).clone())))
+            # A number is mixed here: as a tensor it would have to be brought to the device, which waits for it.
+            if isinstance(value, int):
+                keys = _mix(keys.bitwise_xor(_signed(_mixed((value + 1) * _GAMMA))))
+            else:
+                keys = _mix(keys.bitwise_xor(_mix((value + 1) * _signed(_GAMMA))))
         return Noise(keys)
 
     def select(self, index: Tensor) -> "Noise":
@@ -105,11 +108,16 @@ def _hash(*values: int) -> int:
     """Hash integers to one integer, in plain Python."""
     state = 0
     for value in values:
-        state = (state ^ ((value + 1) * _GAMMA)) & ((1 << 64) - 1)
-        state = ((state ^ (state >> 30)) * _FIRST) & ((1 << 64) - 1)
-        state = ((state ^ (state >> 27)) * _SECOND) & ((1 << 64) - 1)
-        state ^= state >> 31
+        state = _mixed(state ^ ((value + 1) * _GAMMA))
     return state
+
+
+def _mixed(state: int) -> int:
+    """SplitMix64's finaliser of a Python integer, taken modulo 2**64."""
+    state &= (1 << 64) - 1
+    state = ((state ^ (state >> 30)) * _FIRST) & ((1 << 64) - 1)
+    state = ((state ^ (state >> 27)) * _SECOND) & ((1 << 64) - 1)
+    return state ^ (state >> 31)
 
 
 def stream_seed(*values: int) -> int:
