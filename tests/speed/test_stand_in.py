@@ -99,6 +99,16 @@ def test_tied_weights_stay_tied_to_the_model() -> None:
     assert_near(stand_in, model)
 
 
+def test_a_refresh_copies_each_pair_of_types_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of mixed types torch would copy tensor by tensor on a GPU."""
+    stand_in = StandIn(trained(PreActResNet18(width=4)), Passes("bfloat16"), batch_statistics=True)
+    calls = []
+    monkeypatch.setattr(torch, "_foreach_copy_", lambda mine, theirs: calls.append((mine, theirs)))
+    stand_in.refresh()
+    kinds = [{(a.dtype, b.dtype) for a, b in zip(mine, theirs, strict=True)} for mine, theirs in calls]
+    assert sorted(kinds, key=str) == [{(torch.bfloat16, torch.float32)}, {(torch.float32, torch.float32)}]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch about itself, while its compiler loads
 def test_compiled_answers_the_same() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(128, 5))

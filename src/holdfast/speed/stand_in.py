@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast import losses, modes
 from holdfast.speed.folding import fold
@@ -14,6 +14,8 @@ from holdfast.speed.outer import adapt, laid_out
 from holdfast.speed.passes import Passes
 from holdfast.typing import Classifier, Images, Logits
 
+Place = tuple[dict[str, Any], str]  # where a tensor of the model is kept
+_UNREAD = ("num_batches_tracked",)  # what BatchNorm reads only where running statistics move
 _LOWERED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # autocast computes these in bfloat16 in any case
 
 
@@ -50,16 +52,21 @@ class StandIn:
         if not passes.compiled:
             quicken(copy)
         live = {name: (store, key) for name, store, key in _tensors(model)}
-        pairs = [(store[key], live[name]) for name, store, key in _tensors(copy) if name in live]
-        self._pairs = [(mine, place) for mine, place in pairs if mine is not None and id(mine) not in made]
+        # One group for each pair of types: a call with several would copy tensor by tensor.
+        self._groups: dict[tuple[torch.dtype, torch.dtype], list[tuple[Tensor, Place]]] = {}
+        for name, store, key in _tensors(copy):
+            mine, place = store[key], live.get(name)
+            if place is not None and mine is not None and id(mine) not in made and key not in _UNREAD:
+                kinds = mine.dtype, place[0][place[1]].dtype
+                self._groups.setdefault(kinds, []).append((mine, place))
         self.refresh()
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Take the model's present weights, statistics and frozen layers."""
-        if self._pairs:
+        for group in self._groups.values():
             # Looked up each time: others may stand for the model's tensors (`modes.substituted`).
-            torch._foreach_copy_([mine for mine, _ in self._pairs], [store[key] for _, (store, key) in self._pairs])
+            torch._foreach_copy_([mine for mine, _ in group], [store[key] for _, (store, key) in group])
         for folded in self._folds:
             folded.refresh()
         if self._batch_statistics:
