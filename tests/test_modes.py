@@ -102,14 +102,18 @@ def test_a_replacement_is_asked_in_searches_of_its_model_alone(bn_cnn: nn.Module
     def zeros(x: Tensor) -> Tensor:
         return torch.zeros(len(x), 5)
 
-    def replacement(model: nn.Module, batch_statistics: bool) -> AbstractContextManager[Classifier | None]:
-        return nullcontext(zeros if model is mixed and batch_statistics else None)
+    def replacement(
+        model: nn.Module, batch_statistics: bool, itself: bool
+    ) -> AbstractContextManager[Classifier | None]:
+        return nullcontext(zeros if model is mixed and batch_statistics and not itself else None)
 
     with modes.replacing(replacement):
         with modes.searching(mixed, True) as asked:
             assert asked is zeros
             assert not mixed.training
         with modes.searching(mixed, False) as asked:
+            assert asked is mixed
+        with modes.searching(mixed, True, itself=True) as asked:
             assert asked is mixed
         with modes.searching(bn_cnn, True) as asked:
             assert asked is bn_cnn

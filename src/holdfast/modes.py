@@ -9,9 +9,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from holdfast.typing import Classifier
 
-# Stands around inner searches, given the model and whether they go by batch statistics, and yields who answers in the
-# model's place, if anybody.
-Replacement = Callable[[nn.Module, bool], AbstractContextManager[Classifier | None]]
+# Stands around inner searches, given the model, whether they go by batch statistics, and whether the model is to answer
+# itself, and yields who answers in its place, if anybody.
+Replacement = Callable[[nn.Module, bool, bool], AbstractContextManager[Classifier | None]]
 _replacement: ContextVar[Replacement | None] = ContextVar("replacement", default=None)
 
 
@@ -46,7 +46,7 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def searching(model: nn.Module, batch_statistics: bool) -> Iterator[Classifier]:
+def searching(model: nn.Module, batch_statistics: bool, itself: bool = False) -> Iterator[Classifier]:
     """The modes of an inner search: eval everywhere, so that dropout is off and running statistics rest.
 
     With `batch_statistics` the BatchNorm layers that are in train mode normalise by the batch at hand instead, as
@@ -54,13 +54,18 @@ def searching(model: nn.Module, batch_statistics: bool) -> Iterator[Classifier]:
     codes move them in every attack pass; this is the one deviation that all our methods share). Layers that the caller
     froze in eval mode keep their running statistics.
 
+    Args:
+        model: to search on.
+        batch_statistics: see above.
+        itself: nobody is to answer in the model's place.
+
     Yields:
         Whom to ask in the search: the model, or what gives the same logits by cheaper passes (see `replacing`).
         Gradients are meant for its input; those of the parameters it may lack.
     """
     replacement = _replacement.get() or _nobody
     normalising = [layer for layer in _norms(model) if _moves(layer)] if batch_statistics else []
-    with replacement(model, batch_statistics) as asked, inference(model):
+    with replacement(model, batch_statistics, itself) as asked, inference(model):
         try:
             for layer in normalising:
                 # With track_running_stats off, a layer in train mode neither reads nor moves its buffers.
@@ -93,7 +98,7 @@ def measuring(model: nn.Module) -> Iterator[list[Tensor]]:
                 layer.momentum = momentum
 
 
-def _nobody(model: nn.Module, batch_statistics: bool) -> AbstractContextManager[None]:
+def _nobody(model: nn.Module, batch_statistics: bool, itself: bool) -> AbstractContextManager[None]:
     return nullcontext()
 
 

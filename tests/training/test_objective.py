@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.methods import Batch, Loss, Method, Progress, Task
-from holdfast.models import MLP
+from holdfast.attacks import PGD
+from holdfast.methods import LLR, Batch, GradAlign, Loss, Method, Natural, Progress, Task
+from holdfast.models import MLP, PreActResNet18
 from holdfast.noise import Noise
 from holdfast.processes import Processes
 from holdfast.recipe import SGD, Recipe
@@ -94,6 +95,15 @@ def test_a_methods_own_parameters_learn_too(tiny: Make) -> None:
     learner.objective(part, Linf(0.1), Progress(0.0, 0, 0, 10)).value.backward()
     learner.update(1)
     assert all(not torch.equal(value, before[name]) for name, value in learner.objective.state.named_parameters())
+
+
+@pytest.mark.parametrize("method", [GradAlign(Natural()), LLR(inner=PGD(steps=1))])
+def test_no_stand_in_is_made_that_nobody_asks(tiny: Make, method: Method) -> None:
+    recipe = tiny(method=method, model=PreActResNet18(width=4), channels_last=True)
+    learner = Learner(recipe, Task(10, 6, 6, (1, 8, 8)), 10, Processes(0, 1, CPU))
+    (part,) = parts(torch.rand(6, 1, 8, 8), torch.arange(6), torch.arange(6), 1)
+    learner.objective(part, Linf(0.1), Progress(0.0, 0, 0, 10))
+    assert learner.objective._stand_ins._made == {}
 
 
 def test_learning_rates_follow_the_schedule_in_every_group(tiny: Make) -> None:

@@ -67,7 +67,7 @@ class GradAlign(Wrapper):
         x, y = batch.x, batch.y
         around = Uniform(clip=False)(threat, x, noise.fold(_STREAM)).requires_grad_()
         with full_precision(x):
-            with modes.searching(model, batch_statistics=True):
+            with modes.searching(model, batch_statistics=True, itself=True):
                 fixed = evaluate(model, CrossEntropy(), opening(x, y, noise, None, x)).gradient
             total = losses.cross_entropy(model(around), y).sum()
             (gradient,) = torch.autograd.grad(total, around, create_graph=True)

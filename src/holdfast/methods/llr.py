@@ -86,9 +86,9 @@ class LLR(Method):
             clean = losses.cross_entropy(logits, y)
             (gradient,) = torch.autograd.grad(clean.sum(), point, create_graph=True)
 
-        with modes.searching(model, batch_statistics=True) as asked, batchnorm.reusing(statistics):
-            # What may answer in the model's place normalises by statistics of its own.
-            asked = model if statistics else asked
+        # What may answer in the model's place normalises by statistics of its own.
+        itself = bool(statistics)
+        with modes.searching(model, batch_statistics=True, itself=itself) as asked, batchnorm.reusing(statistics):
             climbed = LinearityGap(clean.detach(), gradient.detach(), self.exact_gradient)
             x_adv = run(replace(self.inner, criterion=climbed), threat, asked, x, y, noise).x_adv
             with single:

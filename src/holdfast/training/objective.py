@@ -89,9 +89,9 @@ class Objective(nn.Module):
             return self._loss(part, threat, progress)
 
     @contextmanager
-    def _searching(self, model: nn.Module, batch_statistics: bool) -> Iterator[Classifier | None]:
+    def _searching(self, model: nn.Module, batch_statistics: bool, itself: bool) -> Iterator[Classifier | None]:
         self._stages.begin("search")
-        yield self._stand_ins(model, batch_statistics)
+        yield None if itself else self._stand_ins(model, batch_statistics)
         self._stages.begin("loss")
 
     def _loss(self, part: Part, threat: ThreatModel, progress: Progress) -> Loss:
