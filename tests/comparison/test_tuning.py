@@ -131,6 +131,15 @@ def test_trials_may_be_raised_until_a_final_run_begins(
     assert first.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(
+    ("asked", "text"), [({"trials": -1}, "trials is -1"), ({"trial_share": 0.0}, "a trial with 0")]
+)
+def test_a_search_of_nothing_is_refused(base: Recipe, tmp_path: Path, asked: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidInput, match=text):
+        compare(ONE, base, "passes:2", tmp_path / "cmp", device="cpu", progress=False, **asked)
+    assert not (tmp_path / "cmp").exists()
+
+
 def test_who_lives_on_while_trials_are_raised_begins_no_final_run(
     ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

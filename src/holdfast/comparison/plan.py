@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ class Terms:
     trial_share: float
     device: str
     search_precision: EvaluationPrecision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.trials < 0:
+            raise InvalidInput(f"trials is {self.trials}; give at least 1 to search, or 0 for no search")
+        if not 0.0 < self.trial_share < inf:
+            raise InvalidInput(f"a trial with {self.trial_share:g} of the budget trains nothing; give a share above 0")
 
     def written(self) -> Json:
         """As plain data.
