@@ -8,12 +8,13 @@ from fractions import Fraction
 import pytest
 
 from holdfast import recipes
-from holdfast.attacks import PGD
+from holdfast.attacks import NFGSM, PGD, Uniform
 from holdfast.errors import InvalidInput
-from holdfast.methods import AWP, METHODS, PGDAT, GradAlign
+from holdfast.methods import AWP, METHODS, NFGSMAT, PGDAT, GradAlign
 from holdfast.recipe import Recipe
 from holdfast.recipe.codec import decode, encode
 from holdfast.recipe.sources import leaves, source_of
+from holdfast.recipes import citations
 
 SMALL = [pair for pair in recipes.names() if pair[0] not in ("imagenet", "cifar10_speedrun")]
 
@@ -28,7 +29,7 @@ def test_every_method_has_a_recipe_for_every_small_data_set() -> None:
     published = {("cifar10", "trades+awp"), ("cifar100", "trades+awp")}
     assert set(SMALL) - published == {(d, m) for d in ("digits", "mnist", "cifar10", "cifar100") for m in METHODS}
     assert published <= set(SMALL)
-    assert {m for d, m in recipes.names() if d == "imagenet"} == {"fgsm_rs", "pgd_at", "free"}
+    assert {m for d, m in recipes.names() if d == "imagenet"} == {"fgsm_rs", "n_fgsm", "pgd_at", "free"}
 
 
 def test_every_choice_of_every_recipe_has_a_source() -> None:
@@ -45,6 +46,43 @@ def test_sources_name_fields_that_exist() -> None:
     for data, method, recipe in all_recipes():
         known = {path for path, _ in leaves(recipe)} | {"augment"}
         assert set(recipe.sources) <= known, (data, method)
+
+
+# Who has trained by a method: the only ones who can have published numbers for it.
+TRAINED_BY = {
+    "natural": (citations.WONG, citations.RICE),
+    "fgsm": (citations.GOODFELLOW, citations.GRAD_ALIGN),
+    "fgsm_rs": (citations.WONG,),
+    "n_fgsm": (citations.N_FGSM,),
+    "pgd_at": (citations.MADRY, citations.RICE, citations.ENGSTROM),
+    "free": (citations.FREE, citations.WONG),
+    "yopo": (citations.YOPO,),
+    "trades_yopo": (citations.YOPO,),
+    "trades": (citations.TRADES, citations.AWP),
+    "trades+awp": (citations.AWP,),
+    "mart": (citations.MART,),
+    "mma": (citations.MMA,),
+    "llr": (citations.LLR,),
+    "adr": (citations.ADR,),
+    "adr_trades": (citations.ADR,),
+    "sprout": (citations.SPROUT,),
+    "atlas": (),
+    "cure": (citations.CURE,),
+    "jacobian": (citations.HOFFMAN,),
+    "grad_align": (citations.GRAD_ALIGN,),
+    "awp": (citations.AWP,),
+}
+
+
+def test_a_published_number_cites_somebody_who_trained_by_the_method() -> None:
+    """A recipe that is made out of another's must not go on under the other's citation: it is ours then."""
+    foreign = [
+        f"{data} {method}: {path} is said to be of {cited}"
+        for data, method, recipe in all_recipes()
+        for path in ("method", "threat.eps", "optimizer", "schedule", "epochs", "batch_size")
+        if not (cited := source_of(recipe.sources, path)).startswith(("ours", *TRAINED_BY[method]))
+    ]
+    assert foreign == []
 
 
 def test_what_is_ours_says_so_and_what_is_published_cites() -> None:
@@ -115,7 +153,7 @@ def test_unknown_pairs_are_refused_with_the_nearest() -> None:
     with pytest.raises(InvalidInput, match="unknown method 'atlass'; did you mean 'atlas'"):
         recipes.recipe("mnist", "atlass")
     with pytest.raises(
-        InvalidInput, match=r"no recipe of trades for imagenet \(known: fgsm_rs, free, pgd_at\).*--recipe"
+        InvalidInput, match=r"no recipe of trades for imagenet \(known: fgsm_rs, free, n_fgsm, pgd_at\).*--recipe"
     ):
         recipes.recipe("imagenet", "trades")
 
@@ -125,6 +163,9 @@ def test_imagenet_is_that_of_its_sources() -> None:
     recipe = recipes.recipe("imagenet", "pgd_at")
     assert isinstance(recipe.method, PGDAT)
     assert recipe.method.inner.step_size * recipe.threat.eps == pytest.approx(0.004)
+    noisy = recipes.recipe("imagenet", "n_fgsm").method
+    assert isinstance(noisy, NFGSMAT)
+    assert noisy.inner == NFGSM(step_size=1.0, initial=Uniform(1.0))
 
 
 def test_the_speed_run_is_one_step_atlas_on_cifar10_at_low_precision() -> None:

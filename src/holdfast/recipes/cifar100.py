@@ -49,7 +49,7 @@ def pgd_at() -> Recipe:
 
 
 def natural() -> Recipe:
-    return replace(pgd_at(), method=Natural(), sources=cited(f"{_RICE} --attack none"))
+    return replace(pgd_at(), method=Natural(), sources=cited(f"{_RICE} --attack none", _STATISTICS))
 
 
 def free() -> Recipe:
@@ -146,7 +146,7 @@ def grad_align() -> Recipe:
 
 def awp() -> Recipe:
     augment = "ours: without the rotations by up to 15 degrees of the source"
-    sources = cited(f"{citations.AWP}, AT_AWP/train_cifar100.py", {"augment": augment})
+    sources = cited(f"{citations.AWP}, AT_AWP/train_cifar100.py", _STATISTICS | {"augment": augment})
     return replace(pgd_at(), method=cifar10.awp().method, sources=sources)
 
 
