@@ -14,7 +14,7 @@ from benchmarks import peers
 from holdfast.attacks import PGD
 from holdfast.data import ImageSet
 from holdfast.evaluation import Protocol, evaluate, protocol
-from holdfast.evaluation.evaluate import rows_of
+from holdfast.evaluation.batches import room, rows_of
 from holdfast.results import Evaluation
 from holdfast.speed import StandIn, candidates
 from holdfast.typing import Classifier
@@ -102,7 +102,7 @@ def autoattack(
         entered.append(Contestant(name, _robust(make(names, PEER_BATCH), model, x, y, subject.threat.eps)))
     found, evaluations = record(entered, rounds, device, n, warmup=0 if rounds == 1 else 1)
     if names == WHOLE:
-        full = _batch(split, rows_of(split.images.shape[1:]), device)
+        full = _batch(split, rows_of(split.images.shape[1:], room(torch.device(device))), device)
         way = next(way for way in candidates(True) if str(way) == evaluations[OURS].precision)
         found["times"][FLOOR] = bare(model, evaluations[PLAIN], *full, device)
         found["times"][CHEAP_FLOOR] = bare(StandIn(model, way), evaluations[OURS], *full, device)

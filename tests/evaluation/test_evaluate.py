@@ -16,7 +16,6 @@ from holdfast.attacks import FGSM, NFGSM, PGD, Square, State
 from holdfast.data import ImageSet
 from holdfast.errors import CheckpointError, InvalidInput, ThreatModelViolation
 from holdfast.evaluation import Protocol, evaluate, protocol
-from holdfast.evaluation.evaluate import rows_of
 from holdfast.evaluation.packing import PackedSearch
 from holdfast.results import Evaluation, Outcome
 from holdfast.threat import L1, L2, Linf, ThreatModel
@@ -45,6 +44,30 @@ def test_verdicts_do_not_depend_on_the_batch_size(model: nn.Module, images: Imag
     whole = run(model, images, "cascade", batch_size=256, n=24).verdicts
     for batch_size in (2, 7):
         assert run(model, images, "cascade", batch_size=batch_size, n=24).verdicts == whole
+
+
+def test_batches_that_do_not_fit_are_halved(model: nn.Module, images: ImageSet) -> None:
+    asked: list[int] = []
+
+    class Small(nn.Module):
+        """On a device with memory for 20 rows."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x: Tensor) -> Tensor:
+            asked.append(len(x))
+            if len(x) > 20:
+                raise torch.OutOfMemoryError("20 rows")
+            logits: Tensor = self.inner(x)
+            return logits
+
+    options = {"n": 20, "with_curves": True}
+    whole, found = run(model, images, "pgd", **options), run(Small(), images, "pgd", **options)
+    assert max(asked) > 20
+    assert found.verdicts == whole.verdicts
+    assert found.curves == whole.curves
 
 
 def test_an_evaluation_of_fewer_examples_is_a_part_of_the_whole(model: nn.Module, images: ImageSet) -> None:
@@ -297,10 +320,3 @@ def test_unknown_protocols_are_refused_with_the_nearest() -> None:
 def test_attacks_of_a_protocol_need_names_of_their_own() -> None:
     with pytest.raises(InvalidInput, match="several attacks named 'fgsm'"):
         Protocol("twice", "1", (FGSM(), FGSM()))
-
-
-@pytest.mark.parametrize(
-    ("shape", "rows"), [((1, 28, 28), 1024), ((3, 32, 32), 256), ((3, 224, 224), 32), ((20,), 1024), ((3, 64, 64), 64)]
-)
-def test_a_batch_holds_fewer_rows_of_larger_inputs(shape: tuple[int, ...], rows: int) -> None:
-    assert rows_of(shape) == rows

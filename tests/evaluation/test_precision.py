@@ -21,7 +21,7 @@ from holdfast.evaluation.packing import Decision, PackedSearch
 from holdfast.evaluation.precision import settle
 from holdfast.processes import processes
 from holdfast.results import Evaluation, VerdictLog
-from holdfast.speed import StandIn
+from holdfast.speed import Passes, StandIn, Trial
 from holdfast.threat import Linf
 
 EVALUATE = importlib.import_module("holdfast.evaluation.evaluate")
@@ -229,6 +229,24 @@ def test_a_model_that_cannot_be_copied_answers_itself(
     assert settle(tmp_path, "auto", model, ATTACKS, 10**6, batch, False, group) is None
     with pytest.raises(InvalidInput, match=r"no copies.*float32"):
         run(model, images, "bfloat16")
+
+
+def test_a_trial_that_does_not_fit_is_made_of_fewer_rows(
+    model: nn.Module, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def trial(model: nn.Module, x: Tensor, *rest: object, **options: object) -> Trial:
+        tried.append(len(x))
+        if len(x) > 4:
+            raise torch.OutOfMemoryError("too many rows")
+        return Trial(Passes("bfloat16"))
+
+    monkeypatch.setattr(importlib.import_module("holdfast.evaluation.precision"), "trial", trial)
+    batch = images.images[:16], images.labels[:16]
+    group = processes(torch.device("cpu"))
+    assert settle(tmp_path, "bfloat16", model, ATTACKS, 10**6, batch, False, group) == Passes("bfloat16")
+    assert tried == [16, 8, 4]
 
 
 def test_grey_images_are_searched_with_the_quick_gradient(tmp_path: Path) -> None:

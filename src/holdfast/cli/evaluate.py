@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
     # The short form is for torchrun, which takes --n for the beginning of an option of its own.
     parser.add_argument("--n", "-n", type=int, help="the first N test images (default: all)")
     add_options(parser)
-    parser.add_argument("--batch-size", type=int, help="images in a batch (default: 1024 of MNIST, 256 of CIFAR, ...)")
+    parser.add_argument("--batch-size", type=int, help="images in a batch (default: by their size and the device)")
     parser.add_argument(
         "--precision",
         default="auto",

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tqdm import tqdm
 
 from holdfast.attacks import Attack
+from holdfast.evaluation.batches import fitting
 from holdfast.evaluation.examples import Clean, Counted, Subject
 from holdfast.evaluation.keepsakes import Costs, GalleryStore
 from holdfast.evaluation.packing import Decision, PackedSearch
@@ -49,6 +51,11 @@ class Cascade:
 
     def run(self, attack: Attack[Any]) -> None:
         """One attack on all examples that have no verdict of it and that none before it has broken."""
+        rows, _ = fitting(self.subject.batch_size, partial(self._run, attack))
+        self.subject = replace(self.subject, batch_size=rows)
+
+    def _run(self, attack: Attack[Any], rows: int) -> None:
+        subject = replace(self.subject, batch_size=rows)
         waiting = self.log.waiting(attack.name)
         doubtful: dict[int, float] = {}  # example -> the margin that it was left with
         # Foreign code may want more of the model than logits.
@@ -69,12 +76,12 @@ class Cascade:
                 bar.set_postfix_str(f"{len(self.log.attacked[attack.name])} examples, {self._bound()}")
 
             report = partial(note, withhold=coarse)
-            search = PackedSearch(attack, self.threat, self.subject, report, bar.update, asked=quick, coarse=coarse)
+            search = PackedSearch(attack, self.threat, subject, report, bar.update, asked=quick, coarse=coarse)
             bar.total = len(waiting) * search.most
             search.run(waiting)
             if doubtful:
                 bar.total += len(doubtful) * search.most
-                search = PackedSearch(attack, self.threat, self.subject, partial(note, withhold=False), bar.update)
+                search = PackedSearch(attack, self.threat, subject, partial(note, withhold=False), bar.update)
                 search.run(sorted(doubtful))
 
     def _in_doubt(self, decision: Decision) -> bool:

@@ -1,10 +1,9 @@
 """Measure a model: a cascade of attacks over the survivors, verdict by verdict."""
 
-import math
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from holdfast import modes, results
 from holdfast.data import ImageSet
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import findings, preflight
+from holdfast.evaluation.batches import fitting, room, rows_of
 from holdfast.evaluation.cascade import Cascade
 from holdfast.evaluation.curves import draw, probe
 from holdfast.evaluation.examples import Clean, Counted, Examples, Subject, look
@@ -33,7 +33,6 @@ from holdfast.speed import PLAIN, Passes, StandIn
 from holdfast.threat import ThreatModel
 
 CURVE_EXAMPLES = 200
-NUMBERS = 2**20  # of the inputs in a batch; an attack's own small operations are then a small share of its time
 FLOAT32 = "IEEE 754, not TF32"  # recorded where it could be otherwise
 LOOKED_AT = 64  # examples of the first checks
 
@@ -75,7 +74,8 @@ def evaluate(
         n: examples, all by default.
         seed: of the attacks' random numbers.
         batch_size: rows in a batch; verdicts do not depend on it, speed and memory do. By default as many as hold
-            `NUMBERS` input numbers, see `rows_of`: 1,024 images of MNIST, 256 of CIFAR.
+            `NUMBERS` input numbers, more on a large CUDA device, see `evaluation.batches`: 1,024 images of MNIST, 256
+            to 1,024 of CIFAR. Halved where a CUDA device's memory does not suffice.
         device: where to compute; the model's own device by default, or that of the processes that work together.
         precision: of the searches' passes. A copy of the model answers them the way that a short trial finds the
             fastest: "float32" lets it round as another machine would, "bfloat16" more coarsely, and "auto" takes the
@@ -107,7 +107,7 @@ def evaluate(
     model = model.to(group.device)
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
     with modes.inference(model), without_tf32(), keeping as kept:
-        place, rows = Path(kept), rows_of(images.shape) if batch_size is None else batch_size
+        place, rows = Path(kept), rows_of(images.shape, room(group.device)) if batch_size is None else batch_size
         examples, shown = Examples(images, group.device), GalleryStore(place / "gallery", range(min(gallery, count)))
         ready = _prepare(model, examples, threat, protocol, place, group, count, rows, seed, precision, was_training)
         _attack(ready, model, shown, group, with_curves, progress and group.first)
@@ -171,7 +171,8 @@ def _prepare(
         was_training: the model came in train mode.
     """
     counted, images = Counted(model), examples.images
-    clean = look(counted, examples, range(count), rows, max(attack.targets for attack in protocol.attacks))
+    targets = max(attack.targets for attack in protocol.attacks)
+    rows, clean = fitting(rows, lambda rows: look(counted, examples, range(count), rows, targets))
     subject = Subject(counted, examples, clean.ranking, seed, rows)
     looked_at = examples.rows(range(min(count, LOOKED_AT)))
     found = preflight.preflight(counted, model, threat, *looked_at, was_training)
@@ -198,12 +199,8 @@ def _attack(
             cascade.run(attack)
         if with_curves:
             right = [i for i, (y, predicted) in log.predictions.items() if i < CURVE_EXAMPLES and predicted == y]
-            probe(shards.curves()[group.rank], threat, subject, right)
-
-
-def rows_of(shape: Sequence[int]) -> int:
-    """Inputs of this shape in a batch: a power of two from 32 to 1,024, with at most `NUMBERS` numbers."""
-    return 1 << int(math.log2(min(max(NUMBERS / math.prod(shape), 32), 1024)))
+            path, rows = shards.curves()[group.rank], cascade.subject.batch_size
+            fitting(rows, lambda rows: probe(path, threat, replace(subject, batch_size=rows), right))
 
 
 def _device_of(model: nn.Module) -> torch.device:

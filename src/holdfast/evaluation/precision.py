@@ -20,6 +20,7 @@ from torch import nn
 
 from holdfast.attacks import Attack
 from holdfast.errors import InvalidInput, unknown
+from holdfast.evaluation.batches import fitting
 from holdfast.files import write_atomically
 from holdfast.processes import Processes
 from holdfast.speed import Demand, Passes, Precision, StandIn, candidates, is_quickened, trial
@@ -64,7 +65,10 @@ def settle(
     path = folder / "passes.json"
     if group.first and not path.exists():
         itself = precision != "bfloat16" and (doubted or any(folder.glob("verdicts*.jsonl")))
-        chosen = None if itself else _tried(precision, model, attacks, count, batch)
+        x, y = batch
+        chosen = None
+        if not itself:
+            _, chosen = fitting(len(x), lambda rows: _tried(precision, model, attacks, count, (x[:rows], y[:rows])))
         write_atomically(path, json.dumps(chosen and asdict(chosen)).encode())
     group.wait()
     kept = json.loads(path.read_text())
@@ -89,6 +93,8 @@ def _tried(
     try:
         chosen = trial(model, x, y, demand, candidates(x.dim() == 4, precisions), compiled=False).passes
         agreeing = _agreement(model, StandIn(model, chosen), x) >= AGREES
+    except torch.OutOfMemoryError:  # a RuntimeError too, but of the batch and not of the model
+        raise
     except (RuntimeError, TypeError) as error:
         if precision != "bfloat16":
             return None
