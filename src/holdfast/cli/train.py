@@ -40,7 +40,12 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("method", nargs="?", metavar="METHOD", help="as `holdfast methods` lists them, or PATH.py:NAME")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder, bit for bit")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with the run in this folder, bit for bit (in several processes: to rounding)",
+    )
     common = parser.add_argument_group("the recipe and what to change in it")
     common.add_argument("--data", help="the images (see below)")
     common.add_argument("--recipe", metavar="DATA", help="take the recipe of another data set, e.g. mnist")
