@@ -161,3 +161,16 @@ def test_the_device_does_not_change_a_batch(images: ImageSet) -> None:
         return [x.cpu() for x, _, _ in loader.batches(0)]
 
     assert all(torch.equal(a, b) for a, b in zip(batches("cuda"), batches("cpu"), strict=True))
+
+
+@pytest.mark.gpu
+def test_a_streamed_batch_waits_for_nothing_and_is_the_same(folder: Folder) -> None:
+    expected = list(EpochLoader(folder.files("train"), 4, "cpu", 5, AUGMENT).batches(2))
+    streamed = EpochLoader(folder.files("train"), 4, "cuda", 5, AUGMENT)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = list(streamed.batches(2))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for one, other in zip(found, expected, strict=True):
+        assert all(torch.equal(a.cpu(), b) for a, b in zip(one, other, strict=True))
