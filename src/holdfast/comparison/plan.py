@@ -118,9 +118,10 @@ class Plan:
         device: str,
         tell: Callable[[str], None] | None = None,
     ) -> "Plan":
-        """The plan with more methods and seeds. Each new method takes one step on the device, so that none fails when
-        others were trained already; paces are measured where they are needed. `tell` is given
-        what a user should know of one.
+        """The plan with more methods and seeds; paces are measured where they are needed.
+
+        Each new method takes one step on the device, so that none fails when others were trained already. `tell` is
+        given what a user should know of one.
 
         Raises:
             InvalidInput: a label stands for another method here, or a method cannot be trained.
