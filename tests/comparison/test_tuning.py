@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.attacks import PGD
 from holdfast.comparison import compare, tuning
 from holdfast.comparison.tunables import TUNABLES, tunables
 from holdfast.errors import InvalidInput, MissingExtra
@@ -167,6 +168,16 @@ def test_random_trials_differ_between_methods_and_are_the_same_again(base: Recip
     found = [proposed(label, trials) for label in ("one", "other") for trials in (made, again)]
     assert len(set(found)) == 4
     assert found == [proposed(label, trials) for label in ("one", "other") for trials in (made, again)]
+
+
+def test_a_value_that_was_rounded_out_of_its_range_is_taken_into_it(base: Recipe) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed (extra: tune)")
+    recipe = replace(base, method=TRADES(inner=PGD(steps=4, step_size=0.007 / 0.031)))
+    low, _, _ = tunables(recipe)["method.inner.step_size"]
+    rounded = f"{low:.4g}"
+    assert float(rounded) < low, "in four digits the least step size is less than itself"
+    tried = [{"values": {}, "score": 0.5}, {"values": {"method.inner.step_size": rounded}, "score": 0.6}]
+    assert "method.inner.step_size" in tuning._propose("trades", recipe, tried)
 
 
 def test_a_missing_optuna_is_told_before_anything_is_trained(

@@ -119,7 +119,11 @@ def _propose(label: str, recipe: Recipe, trials: list[dict[str, Any]]) -> Values
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=3)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in trials:
-        values = {path: float(trial["values"].get(path, own)) for path, (_, own, _) in ranges.items()}
+        # What stands in four digits may lie beyond the end that it was rounded at.
+        values = {
+            path: min(max(float(trial["values"].get(path, own)), low), high)
+            for path, (low, own, high) in ranges.items()
+        }
         study.add_trial(optuna.trial.create_trial(params=values, distributions=space, value=float(trial["score"])))
     asked = study.ask(space).params
     return {path: f"{min(max(asked[path], low), high):.4g}" for path, (low, _, high) in ranges.items()}
