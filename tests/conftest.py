@@ -1,7 +1,9 @@
 """What all tests share: one thread, deterministic examples, real images where they are, tiny models."""
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,22 @@ def global_state_rests() -> Iterator[None]:
     assert torch.equal(before, torch.get_rng_state()), "the test moved torch's global generator"
     assert torch.get_default_dtype() == torch.float32, "the test changed torch's default dtype"
     assert torch.is_grad_enabled(), "the test switched gradients off"
+
+
+@contextmanager
+def _unwaited() -> Iterator[None]:
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # that the mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.fixture
+def unwaited() -> Callable[[], AbstractContextManager[None]]:
+    """A block in which whatever would wait for a CUDA device fails."""
+    return _unwaited
 
 
 def _filled(seed: int, *layers: nn.Module) -> nn.Sequential:

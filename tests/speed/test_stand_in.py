@@ -32,15 +32,17 @@ def answer(ask: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """Logits, and the input's gradient of a function of them."""
     point = x.clone().requires_grad_()
     logits = ask(point)
-    (gradient,) = torch.autograd.grad((logits * torch.linspace(-1, 1, logits.shape[1])).sum(), point)
+    weights = torch.linspace(-1, 1, logits.shape[1], device=x.device)
+    (gradient,) = torch.autograd.grad((logits * weights).sum(), point)
     return logits.detach(), gradient
 
 
 def assert_near(stand_in: StandIn, model: nn.Module, batch_statistics: bool = False, share: float = 1e-5) -> None:
     """The same logits and gradients as the model's own search, within a share of their size."""
-    x = inputs(Linf(0.1), 10, SHAPE, seed=9)
-    lowered = stand_in.passes.precision == "bfloat16"
-    with modes.searching(model, batch_statistics) as asked, torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+    device = next(model.parameters()).device
+    x = inputs(Linf(0.1), 10, SHAPE, seed=9).to(device)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=stand_in.passes.precision == "bfloat16")
+    with modes.searching(model, batch_statistics) as asked, half:
         expected = tuple(found.float() for found in answer(asked, x))
     for found, wanted in zip(answer(stand_in, x), expected, strict=True):
         assert found.dtype == torch.float32
@@ -113,3 +115,13 @@ def test_a_refresh_copies_each_pair_of_types_at_once(monkeypatch: pytest.MonkeyP
 def test_compiled_answers_the_same() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(128, 5))
     assert_near(StandIn(model, Passes(compiled=True)), model)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("batch_statistics", [False, True])
+@pytest.mark.parametrize("passes", [FOLDED, Passes("bfloat16", channels_last=True, folded=True)])
+def test_it_answers_for_a_model_on_a_gpu(passes: Passes, batch_statistics: bool) -> None:
+    """Within what TF32 and bfloat16 leave of the digits."""
+    model = trained(PreActResNet18(width=4)).cuda()
+    share = 0.2 if passes.precision == "bfloat16" else 0.02
+    assert_near(StandIn(model, passes, batch_statistics), model, batch_statistics, share)

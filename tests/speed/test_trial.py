@@ -113,3 +113,16 @@ def test_candidates_are_those_allowed() -> None:
     assert candidates(True, ["bfloat16"], [True], folded=False) == [Passes("bfloat16", True)]
     assert len(candidates(True)) == 4
     assert candidates(True)[0].plain
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("global_state_rests")
+def test_a_trial_on_a_gpu_touches_nothing(cnn: nn.Module) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Dropout(0.5), cnn).train().cuda()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    generator = torch.cuda.get_rng_state()
+    found = trial(model, X.cuda(), Y.cuda(), Demand(1.0, 1.0, 1.0), candidates(images=True), compiled=False)
+    assert found.rows == len(X)
+    assert all(min(vars(one.cost).values()) > 0.0 and not one.fault for one in found.tried)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert torch.equal(torch.cuda.get_rng_state(), generator)

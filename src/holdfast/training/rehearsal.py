@@ -78,8 +78,12 @@ class Rehearsal:
         """Take steps on whole batches, or on their first examples; seconds on the wall's clock and the processor's."""
         self._wait()
         wall, cpu = time.perf_counter(), time.process_time()
+        self.take(steps, examples)
+        self._wait()
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+    def take(self, steps: int, examples: int | None = None) -> None:
+        """Take steps; on an accelerator they need not be over when this returns."""
         for _ in range(steps):
             x, y, index = next(self._batches)
             self._trainer.take_step(self._trainer.step // self.per_epoch, x[:examples], y[:examples], index[:examples])
-        self._wait()
-        return time.perf_counter() - wall, time.process_time() - cpu
