@@ -48,7 +48,8 @@ class Claim:
 class Setting:
     """A page of claims: what is trained on which terms, the most important first.
 
-    `quarter` names the methods that are attacked at a quarter of eps too.
+    `quarter` names the methods that are attacked at a quarter of eps too; `note` says how often the test images were
+    met.
     """
 
     title: str
@@ -62,6 +63,7 @@ class Setting:
     others: tuple[Contender, ...]
     claims: tuple[Claim, ...]
     quarter: tuple[str, ...] = ()
+    note: str = "The test images were met once."
 
 
 @dataclass(frozen=True)

@@ -94,25 +94,21 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str, pict
             *_at_a_quarter(setting, comparison),
             "",
             *_invariances(comparison),
-            "## What the search chose",
-            "",
-            "| method | chosen on held-out images |",
-            "|---|---|",
-            *(_tuned(entrant) for entrant in comparison.entrants if entrant.evaluations),
-            "",
+            *(_choices(comparison) if setting.trials else []),
         ]
     )
 
 
 def _terms(setting: Setting, comparison: Comparison) -> str:
     natural = f"{1000 * (comparison.natural_seconds or 0):.1f} ms"
+    searched = f"""Own numbers and learning rate of every method: the best of {setting.trials} trials of
+    {setting.trial_share:.2g} of the budget on held-out training images, the first of them with its numbers here."""
     return f"""Each network is trained for {comparison.budget} of optimizer steps (turned into epochs by
     measured steps; a step
     of natural training takes {natural} here) and attacked by {comparison.attacks} on the first {setting.n:,} test
-    images. All share {_shared(comparison)}; only the method is exchanged, and what the last table names. Own
-    numbers and learning rate of every method: the best of {setting.trials} trials of {setting.trial_share:.2g} of
-    the budget on held-out training images, the first of them with the defaults. Checkpoints by PGD-10 on held-out
-    images. The test images were met once."""
+    images. All share {_shared(comparison)}; only the method is exchanged, and what the last table names.
+    {searched if setting.trials else "No method's numbers were searched."} Checkpoints by PGD-10 on held-out
+    images. {setting.note}"""
 
 
 def _line(entrant: Entrant) -> str:
@@ -181,6 +177,11 @@ def _invariances(comparison: Comparison) -> list[str]:
     lines = [f"| {label} | " + " | ".join(values) + " |" for label, _, values in rows]
     told = "Accuracy on the same test images under one mild change at a time (kinds and levels are ours), per cent:"
     return ["## Invariance", "", told, "", *head, *lines, ""]
+
+
+def _choices(comparison: Comparison) -> list[str]:
+    rows = [_tuned(entrant) for entrant in comparison.entrants if entrant.evaluations]
+    return ["## What the search chose", "", "| method | chosen on held-out images |", "|---|---|", *rows, ""]
 
 
 def _tuned(entrant: Entrant) -> str:
