@@ -25,10 +25,10 @@ MAIN = (
     Contender("TRADES-10", TRADES(inner=PGD(steps=10, step_size=0.25, initial=TRADES().inner.initial))),
 )
 CLAIMS = (
-    Claim("ATLAS", "One-step ATLAS beats one-step ADV of twice the epochs", "one-step ATLAS", "one-step ADV"),
+    Claim("ATLAS", "One-step ATLAS beats one-step ADV", "one-step ATLAS", "one-step ADV"),
     Claim("ATLAS", "One-step ATLAS is comparable with multi-step ADV", "one-step ATLAS", "PGD-10 ADV", "comparable"),
     Claim("ATLAS", "One-step ATLAS is comparable with TRADES", "one-step ATLAS", "TRADES-10", "comparable"),
-    Claim("control", "One-step ATLAS beats ADV of as many passes a step", "one-step ATLAS", "PGD-3 ADV"),
+    Claim("control", "One-step ATLAS beats ADV of a few more passes a step", "one-step ATLAS", "PGD-3 ADV"),
 )
 
 
