@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.claims.claim import LEVEL, MARGINS, Judged, Setting, judge, right
 from benchmarks.harness import commits
 
+from holdfast.data import Later
 from holdfast.provenance import versions
 from holdfast.results import Comparison, Entrant, spread
 
@@ -100,13 +101,15 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str, pict
 
 
 def _terms(setting: Setting, comparison: Comparison) -> str:
+    data = setting.base().data
+    first = data.first if isinstance(data, Later) else 0
     natural = f"{1000 * (comparison.natural_seconds or 0):.1f} ms"
     searched = f"""Own numbers and learning rate of every method: the best of {setting.trials} trials of
     {setting.trial_share:.2g} of the budget on held-out training images, the first of them with its numbers here."""
-    return f"""Each network is trained for {comparison.budget} of optimizer steps (turned into epochs by
-    measured steps; a step
-    of natural training takes {natural} here) and attacked by {comparison.attacks} on the first {setting.n:,} test
-    images. All share {_shared(comparison)}; only the method is exchanged, and what the last table names.
+    met = f"on test images {first:,} to {first + setting.n - 1:,}, counted from 0"
+    return f"""Each network is trained for {comparison.budget} of optimizer steps (turned into epochs by measured
+    steps; a step of natural training takes {natural} here) and attacked by {comparison.attacks} {met}. All share
+    {_shared(comparison)}; only the method is exchanged, and what the last table names.
     {searched if setting.trials else "No method's numbers were searched."} Checkpoints by PGD-10 on held-out
     images. {setting.note}"""
 

@@ -6,6 +6,7 @@ from holdfast.data.fileset import FileSet
 from holdfast.data.folder import Folder
 from holdfast.data.hub import Hub
 from holdfast.data.imageset import ImageSet
+from holdfast.data.later import Later
 from holdfast.data.loader import EpochLoader, Examples, ordered_batches
 from holdfast.data.names import UserSource, source
 from holdfast.data.parquet import Parquet
@@ -22,6 +23,7 @@ __all__ = [
     "HorizontalFlip",
     "Hub",
     "ImageSet",
+    "Later",
     "Parquet",
     "RandomCrop",
     "Source",

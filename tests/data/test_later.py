@@ -1,0 +1,31 @@
+"""A test split that begins later."""
+
+import pytest
+import torch
+
+from holdfast.data import Digits, Later, Source
+from holdfast.errors import InvalidInput
+from holdfast.recipe import codec
+
+
+def test_what_was_met_before_is_left_alone_and_the_training_split_stays() -> None:
+    later, whole = Later(Digits(), 100), Digits().load("test")
+    assert isinstance(later, Source)
+    left = later.load("test")
+    assert torch.equal(left.images, whole.images[100:])
+    assert torch.equal(left.labels, whole.labels[100:])
+    assert (later.name, left.name) == ("digits", "digits from 100/test")
+    assert later.load("train").fingerprint == Digits().load("train").fingerprint
+
+
+def test_it_is_written_down_with_where_it_begins() -> None:
+    later = Later(Digits(), 100)
+    assert codec.decode(codec.encode(later)) == later
+    assert codec.differences(later, Later(Digits(), 101)) == ["first: 100 -> 101"]
+
+
+def test_a_split_that_ends_before_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="first is -1"):
+        Later(Digits(), -1)
+    with pytest.raises(InvalidInput, match="digits/test has 449 examples; give 0 to 448"):
+        Later(Digits(), 449).load("test")
