@@ -85,6 +85,10 @@ def write(out: Path, page: Path) -> None:
             f"| {full['cpu_seconds'] / cheap['cpu_seconds']:.2f} | {cheap['passes']} |"
         )
     described = list(records.values())
+    made = {
+        name: sorted({str(record["versions"].get(name, "none")) for record in described})
+        for name in described[0]["versions"]
+    }
     lines += [
         "",
         f"The claim holds for {sum(holds)} of {len(holds)} victims: at least {100 * AGREES:.1f} % of the verdicts the "
@@ -92,7 +96,7 @@ def write(out: Path, page: Path) -> None:
         "",
         "One run each. Commands: " + "; ".join(sorted({f"`{record['command']}`" for record in described})) + ".",
         "",
-        "Made with " + ", ".join(f"{name} {value}" for name, value in described[0]["versions"].items()) + ".",
+        "Made with " + ", ".join(f"{name} {' and '.join(values)}" for name, values in made.items()) + ".",
     ]
     page.write_text("\n".join(lines) + "\n")
 
