@@ -8,7 +8,7 @@ threads and on accelerators it is the time that passes.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,6 +19,7 @@ import torch
 from holdfast.provenance import versions
 
 Record = dict[str, Any]  # what json.dumps takes
+Measured = Iterator[tuple[str, Any]]  # what was measured, as it is: name and Record
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     PYTHONPATH=src:<peers> python -m benchmarks.speed                # everything, on one thread of the CPU
     PYTHONPATH=src:<peers> python -m benchmarks.speed --short        # under 15 minutes; `make bench`
-    PYTHONPATH=src:<peers> python -m benchmarks.speed --device cuda  # the whole table on a GPU, speed_gpu.md
+    PYTHONPATH=src:<peers> python -m benchmarks.speed --device cuda  # on a GPU, in 9 minutes; speed_gpu.md
     python -m benchmarks.speed --parts training memory               # some parts; the others stay as they were
 
 What is measured goes to benchmarks/speed_cpu.json (or speed_gpu.json), part by part with the commit and the machine,
@@ -13,6 +13,8 @@ that come with scikit-learn are enlarged to the size, which changes no step but 
 
 import argparse
 import json
+import time
+from math import inf
 from pathlib import Path
 
 import torch
@@ -31,6 +33,7 @@ PARTS = {
     "start-up": processes.startup,
     "processes": processes.scaling,
 }
+ON_GPU, IN_SHORT = 8.0, 13.0  # minutes; the last thing that is begun takes one or two more
 CPU_ONLY = ("start-up", "processes")  # a GPU's own tables need them not
 
 
@@ -49,25 +52,43 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
     parser.add_argument("--short", action="store_true", help="fewer rounds, images and epochs")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help=f"begin nothing more after so many ({ON_GPU:g} on a GPU, {IN_SHORT:g} in the short form, else no limit)",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), help="folder of the victims")
     parser.add_argument("--pages", type=Path, default=Path(__file__).parents[1], help="where pages and pictures go")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     suit(options.device)
     kind = "gpu" if options.device.startswith("cuda") else "cpu"
-    name = f"speed_{kind}" + "_short" * options.short
     options.pages.mkdir(parents=True, exist_ok=True)
-    place = options.pages / f"{name}.json"
+    place = options.pages / f"speed_{kind}{'_short' * options.short}.json"
     found: Record = json.loads(place.read_text()) if place.exists() else {}
     if options.parts is None:
         options.parts = [part for part in PARTS if kind == "cpu" or part not in CPU_ONLY]
+    usual = ON_GPU if kind == "gpu" else IN_SHORT if options.short else inf
+    minutes = usual if options.minutes is None else options.minutes
+    over = time.monotonic() + 60.0 * minutes
     for part in options.parts:
+        if time.monotonic() > over:
+            print(f"{minutes:g} minutes are over; left out: {part}", flush=True)
+            continue
         since = made(options.device, command(part, options))
         since["peers"] = peers.found()
         since["data"] = {data: data if present(data) else "scikit-learn's digits, enlarged" for data in SUBJECTS}
-        found[part] = {"made": since, "found": PARTS[part](options.device, options.short, options.out)}
-        place.write_text(json.dumps(found, indent=1) + "\n")
-    write(found, options.pages / f"{name}.md")
+        measured: Record = {}
+        found[part] = {"made": since, "found": measured}
+        for name, record in PARTS[part](options.device, options.short, options.out):
+            measured[name] = record
+            print(f"{part}: {name}", flush=True)
+            place.write_text(json.dumps(found, indent=1) + "\n")
+            if time.monotonic() > over:
+                since["cut"] = minutes
+                break
+    place.write_text(json.dumps(found, indent=1) + "\n")
+    write(found, place.with_suffix(".md"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.harness import Contestant, Record, clock, contest, ratio, table
+from benchmarks.harness import Contestant, Measured, Record, clock, contest, ratio, table
 from benchmarks.speed.subjects import SUBJECTS, Subject, images, victim
 from torch import Tensor, nn
 from torch.nn import functional
@@ -134,26 +134,17 @@ def _robust(attack: peers.Attack, model: nn.Module, x: Tensor, y: Tensor, eps: f
     return lambda: peers.robust(attack, model, x, y, eps)
 
 
-def measure(device: str, short: bool, folder: Path) -> Record:
+def measure(device: str, short: bool, folder: Path) -> Measured:
     """All of it on both victims, which are trained first if they are not there."""
-    found: Record = {}
     for subject in SUBJECTS.values():
         small = subject.data == "mnist"
         model = victim(subject, folder, device, short)
         split = images(subject.data, 1000).load("test")
         part, n = (256, 100 if short else 1000) if small else (64, 16 if short else 80)
-        found[f"{subject.data}/pgd"] = pgd(subject, model, split, 512 if small else 64, 2 if short else 5, device)
+        yield f"{subject.data}/pgd", pgd(subject, model, split, 512 if small else 64, 2 if short else 5, device)
         parts = {"apgd-ce": (("apgd-ce",), part, 1 if short else 3), "autoattack": (WHOLE, n, 1)}
         for name, (attacks, count, rounds) in parts.items():
-            found[f"{subject.data}/{name}"] = autoattack(subject, model, split, count, attacks, rounds, device)
-        for name in ("pgd", *parts):
-            one = found[f"{subject.data}/{name}"]
-            print(f"evaluation {subject.data} {name}: {', '.join(map(str, _times(one)))}", flush=True)
-    return found
-
-
-def _times(one: Record) -> list[str]:
-    return [f"{name} {np.median(times[one['clock']]):.2f} s" for name, times in one["times"].items()]
+            yield f"{subject.data}/{name}", autoattack(subject, model, split, count, attacks, rounds, device)
 
 
 TITLES = {"pgd": "PGD-{steps}", "apgd-ce": "APGD-CE, 100 steps", "autoattack": "AutoAttack, standard"}

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.harness import Contestant, Record, Spread, clock, contest, table
+from benchmarks.harness import Contestant, Measured, Record, Spread, clock, contest, table
 from benchmarks.pictures import line_chart, sheet
 from benchmarks.speed.evaluation import ours
 from benchmarks.speed.subjects import SUBJECTS, images, victim
@@ -54,27 +54,28 @@ def _evaluation(data: str, counts: Sequence[int], device: str, rounds: int, shor
     return {str(n): [1e6 * seconds / n for seconds in times[str(n)][clock(device)]] for n in counts}
 
 
-def measure(device: str, short: bool, folder: Path) -> Record:
+def measure(device: str, short: bool, folder: Path) -> Measured:
     """Microseconds an example along each axis, for each subject."""
     rounds = 2 if short else 5
-    found: Record = {axis: {} for axis in AXES}
-    for data, subject in SUBJECTS.items():
-        one_step = subject.recipe("fgsm_rs")
-        found["batch"][data] = _training(
-            {size: replace(one_step, batch_size=size) for size in BATCHES[data]}, device, rounds
-        )
-        many = subject.recipe("pgd_at")
-        size = 256 if data == "mnist" else 32
-        by_steps = {
-            k: replace(many, batch_size=size, method=replace(many.method, inner=replace(many.method.inner, steps=k)))
-            for k in STEPS
-        }
-        found["steps"][data] = _training(by_steps, device, rounds)
-        found["examples"][data] = _evaluation(data, EXAMPLES[data], device, rounds, short, folder)
+    one_step = {data: subject.recipe("fgsm_rs") for data, subject in SUBJECTS.items()}
+    yield (
+        "batch",
+        {
+            data: _training({size: replace(one_step[data], batch_size=size) for size in sizes}, device, rounds)
+            for data, sizes in BATCHES.items()
+        },
+    )
     by_width = {w: replace(SUBJECTS["cifar10"].recipe("fgsm_rs", width=w), batch_size=32) for w in WIDTHS}
-    found["width"]["cifar10"] = _training(by_width, device, rounds)
-    print(f"growth: {found}", flush=True)
-    return found
+    yield "width", {"cifar10": _training(by_width, device, rounds)}
+    yield "steps", {data: _training(_by_steps(data), device, rounds) for data in SUBJECTS}
+    yield "examples", {data: _evaluation(data, EXAMPLES[data], device, rounds, short, folder) for data in SUBJECTS}
+
+
+def _by_steps(data: str) -> dict[float, Recipe]:
+    """PGD training by the number of its steps."""
+    many = replace(SUBJECTS[data].recipe("pgd_at"), batch_size=256 if data == "mnist" else 32)
+    inner = many.method.inner
+    return {k: replace(many, method=replace(many.method, inner=replace(inner, steps=k))) for k in STEPS}
 
 
 def _points(values: Mapping[str, Sequence[float]]) -> dict[float, tuple[float, float, float]]:
@@ -88,9 +89,10 @@ def draw(found: Record, path: Path) -> None:
     for axis, (title, _) in AXES.items():
         lines = {
             data: {x: tuple(1e-3 * value for value in spread) for x, spread in _points(values).items()}
-            for data, values in found[axis].items()
+            for data, values in found.get(axis, {}).items()
         }
-        charts.append(line_chart(title, title.rpartition(": ")[2], "milliseconds an example", lines))
+        if lines:
+            charts.append(line_chart(title, title.rpartition(": ")[2], "milliseconds an example", lines))
     sheet(charts, path)
 
 
@@ -98,7 +100,7 @@ def report(found: Record) -> list[str]:
     """The exponents: how the time grows from each axis's beginning to its end."""
     rows = []
     for axis, (title, expected) in AXES.items():
-        for data, values in found[axis].items():
+        for data, values in found.get(axis, {}).items():
             points = _points(values)
             shown = ", ".join(f"{x:g}: {points[x][0]:.0f}" for x in points)
             rows.append([title, data, shown, expected])

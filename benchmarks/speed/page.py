@@ -76,7 +76,7 @@ def write(found: Record, path: Path) -> None:
         if part == "training":
             bars(_relative(record["found"]), "speed over bare float32 passes", path.with_suffix(".svg"))
             lines += ["", f"![speed over bare passes]({path.stem}.svg)"]
-        if part == "growth":
+        if part == "growth" and record["found"]:
             picture = path.with_name(f"{path.stem}_growth.svg")
             growth.draw(record["found"], picture)
             lines += ["", f"![growth]({picture.name})"]
@@ -103,6 +103,7 @@ def _told(made: Record) -> str:
     return " ".join(
         [
             provenance(made),
+            f"Cut short after {made['cut']:g} minutes." if "cut" in made else "",
             f"Peers: {present or 'none'}{f' (absent and left out: {absent})' if absent else ''}.",
             f"Data: {data}." if data else "",
         ]

@@ -12,12 +12,12 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from benchmarks.harness import Record, Spread, table
+from benchmarks.harness import Measured, Record, Spread, table
 from benchmarks.pictures import bars
 
 EXAMPLES = {"mnist": (2048, 8192), "cifar10": (1024, 4096)}  # n, which fills a batch also where half is wrong, and 4n
+WORK = ("idle", "train natural", "train pgd_at", "evaluate")
 SHORT = ("mnist",)  # what the short form keeps to
 
 
@@ -60,58 +60,50 @@ def usable() -> set[int]:
     return set(os.sched_getaffinity(0))
 
 
-def memory(device: str, short: bool, folder: Path) -> Record:
+def memory(device: str, short: bool, folder: Path) -> Measured:
     """Greatest memory of a process that trains or measures, with n examples and with 4n."""
-    found: Record = {}
     for data in SHORT if short else EXAMPLES:
         for count in EXAMPLES[data]:
-            for work in ("idle", "train natural", "train pgd_at", "evaluate"):
-                result = task(*_arguments(work, data, count, device, short, folder))
-                found[f"{data}/{work}/{count}"] = result["memory_mb"]
-                print(f"memory {data} {work} {count}: {result['memory_mb']:.0f} MB", flush=True)
-    return found
+            for work in WORK:
+                yield f"{data}/{work}/{count}", task(*_arguments(work, data, count, device, short, folder))["memory_mb"]
 
 
 def report_memory(found: Record) -> list[str]:
     rows = []
-    for data in (data for data in EXAMPLES if f"{data}/idle/{EXAMPLES[data][0]}" in found):
-        few, many = EXAMPLES[data]
-        for work in ("idle", "train natural", "train pgd_at", "evaluate"):
-            cells = [f"{found[f'{data}/{work}/{count}']:.0f}" for count in (few, many)]
-            rows.append([data, work, f"{few} / {many}", *cells])
+    for data, counts in EXAMPLES.items():
+        for work in WORK:
+            peaks = [found.get(f"{data}/{work}/{count}") for count in counts]
+            if any(peaks):
+                cells = [f"{peak:.0f}" if peak else "-" for peak in peaks]
+                rows.append([data, work, " / ".join(map(str, counts)), *cells])
     return table(["data", "process", "examples n / 4n", "peak MB at n", "peak MB at 4n"], rows)
 
 
-def startup(device: str, short: bool, folder: Path) -> Record:
+def startup(device: str, short: bool, folder: Path) -> Measured:
     """Seconds until help is printed, and until a new process has done its first training step."""
-    found: dict[str, Any] = {"help": [], "first step": {}}
+    taken = []
     for _ in range(3 if short else 7):
         since = time.perf_counter()
         subprocess.run([sys.executable, "-m", "holdfast", "--help"], check=True, capture_output=True)
-        found["help"].append(time.perf_counter() - since)
+        taken.append(time.perf_counter() - since)
+    yield "help", {"seconds": taken}
     for data in EXAMPLES:
         runs = [task("first-step", "--data", data, "--device", device) for _ in range(3)]
-        for key in ("seconds", "cpu_seconds"):
-            found["first step"].setdefault(f"PGD-10 on {data}", {})[key] = [run[key] for run in runs]
-        print(f"start-up {data}: {runs}", flush=True)
-    return found
+        yield f"first step/{data}", {key: [run[key] for run in runs] for key in ("seconds", "cpu_seconds")}
 
 
 def report_startup(found: Record) -> list[str]:
-    rows = [["the end of `holdfast --help`", *_cells(found["help"])]]
-    for name, runs in found["first step"].items():
-        rows.append([f"the end of the first training step, {name}", *_cells(runs["seconds"])])
-        rows[-1][-1] = Spread.of(runs["cpu_seconds"]).text()
+    rows = []
+    for name, runs in found.items():
+        first, _, data = name.partition("/")
+        what = f"the first training step, PGD-10 on {data}" if data else f"`holdfast --{first}`"
+        times = [Spread.of(runs[key]).text() if key in runs else "" for key in ("seconds", "cpu_seconds")]
+        rows.append([f"the end of {what}", str(len(runs["seconds"])), *times])
     return table(["from the start of the process to", "runs", "seconds", "of them busy"], rows)
 
 
-def _cells(values: list[float]) -> list[str]:
-    return [str(len(values)), Spread.of(values).text(), ""]
-
-
-def scaling(device: str, short: bool, folder: Path) -> Record:
+def scaling(device: str, short: bool, folder: Path) -> Measured:
     """Examples a second of one process on one core and of two on two, in turn; wall time, because both cores count."""
-    found: Record = {}
     rounds = 1 if short else 2
     for data in SHORT if short else EXAMPLES:
         for work in ("train pgd_at", "evaluate"):
@@ -121,9 +113,7 @@ def scaling(device: str, short: bool, folder: Path) -> Record:
                 for processes in (1, 2):
                     result = task(*arguments, processes=processes, cores=processes)
                     rates[str(processes)].append(result["examples_per_second"])
-            found[f"{data}/{work}"] = rates
-            print(f"processes {data} {work}: {rates}", flush=True)
-    return found
+            yield f"{data}/{work}", rates
 
 
 def _gains(rates: Mapping[str, list[float]]) -> list[float]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from benchmarks.harness import Contestant, Record, clock, contest, ratio, table, throughput
+from benchmarks.harness import Contestant, Measured, Record, clock, contest, ratio, table, throughput
 from benchmarks.speed.subjects import SUBJECTS, Subject
 from torch import Tensor, nn
 from torch.nn import functional
@@ -176,9 +176,8 @@ def _chosen(trainer: Trainer) -> str:
     return f"{trial.passes}, by a trial of {trial.seconds:.0f} s"
 
 
-def measure(device: str, short: bool, folder: Path) -> Record:
+def measure(device: str, short: bool, folder: Path) -> Measured:
     """All methods on all subjects."""
-    found: Record = {}
     for subject in SUBJECTS.values():
         for method in METHODS:
             quick = subject.data == "mnist" or method == "fgsm_rs"
@@ -186,14 +185,8 @@ def measure(device: str, short: bool, folder: Path) -> Record:
             with tempfile.TemporaryDirectory() as runs, ExitStack() as stack:
                 entered, passes = contestants(subject, method, device, steps, Path(runs), stack)
                 times, _ = contest(entered, 3 if short else 7 if quick else 5, device, warmup=2)
-            found[f"{subject.data}/{method}"] = {
-                "examples": steps * subject.batch_size,
-                "clock": clock(device),
-                "times": times,
-                "passes": passes,
-            }
-            print(f"training {subject.data} {method}: {cells(found[f'{subject.data}/{method}'], OURS)}", flush=True)
-    return found
+            found = {"examples": steps * subject.batch_size, "clock": clock(device), "times": times, "passes": passes}
+            yield f"{subject.data}/{method}", found
 
 
 def cells(record: Record, name: str) -> str:

@@ -1,13 +1,17 @@
 """The instruments of the speed benchmarks: what they compare, and what they write."""
 
 import json
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as xml
 
 import pytest
 import torch
+from benchmarks.speed import __main__ as main
 from benchmarks.speed import page, subjects, training
 from torch import Tensor, nn
 
@@ -107,6 +111,32 @@ def test_the_page_has_what_was_measured_and_names_who_was_absent(tmp_path: Path)
     assert "2.25" in {element.text for element in bars.iter()}
     lines = xml.parse(tmp_path / "speed_growth.svg").getroot()
     assert sum("line" in element.get("class", "").split() for element in lines.iter()) >= len(page.growth.AXES)
+
+
+def test_when_its_time_is_over_it_begins_nothing_more_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+
+    def part(device: str, short: bool, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
+        for kind in ("idle", "evaluate"):
+            now[0] += 50.0
+            yield f"mnist/{kind}/2048", 100.0
+
+    monkeypatch.setattr(main, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(main, "PARTS", dict.fromkeys(("memory", "start-up"), part))
+    monkeypatch.setattr(sys, "argv", ["speed", "--minutes", "1", "--pages", str(tmp_path)])
+    main.main()
+    assert "1 minutes are over; left out: start-up" in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "speed_cpu.json").read_text())) == ["memory"]
+    assert "Cut short after 1 minutes." in (tmp_path / "speed_cpu.md").read_text()
+    now[0] = -1000.0
+    monkeypatch.setattr(sys, "argv", ["speed", "--minutes", "1", "--parts", "memory", "--pages", str(tmp_path)])
+    main.PARTS["memory"] = lambda *_: iter([("mnist/idle/2048", 100.0)])
+    main.main()
+    text = (tmp_path / "speed_cpu.md").read_text()
+    assert "Cut short" not in text
+    assert "| mnist | idle | 2048 / 8192 | 100 | - |" in text
 
 
 def test_a_power_is_straight_on_a_line_chart() -> None:
