@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.atlas_candidates import MarginPoint, Neighbours, Remembered, ToTheBoundary
+from benchmarks.atlas_candidates import JacobianAtAdversary, MarginPoint, Neighbours, Remembered, ToTheBoundary
 from benchmarks.harness import commits
 from benchmarks.pictures import line_chart, sheet
 
@@ -96,6 +96,10 @@ CANDIDATES: Mapping[str, Method] = {
     "local: radius of margin over gradient": ATLAS(ONE_STEP, ToTheBoundary(rho=1.0), whole()),
     "local: gradient penalty at x'": ATLAS(ONE_STEP, GradientPenalty(), whole(), together=False),
     "local: linearised margin at x'": ATLAS(ONE_STEP, LinearisedMargin(), whole(), together=False),
+    "gradient penalty at x', local only": ATLAS(ONE_STEP, GradientPenalty(), None),
+    "linearised margin at x', local only": ATLAS(ONE_STEP, LinearisedMargin(), None),
+    "Jacobian projection at x', weight 0.01": JacobianAtAdversary(ONE_STEP, 0.01),
+    "Jacobian projection at x', weight 0.1": JacobianAtAdversary(ONE_STEP, 0.1),
     "global: between two neighbours": Neighbours(inner=ONE_STEP),
     "p(x) not differentiated, beta 1": ATLAS(ONE_STEP, WorstPoint(), GlobalComponent(beta=1.0)),
     "adversary: N-FGSM": ATLAS(NFGSM(), WorstPoint(), whole()),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from benchmarks.atlas_ablations import ALL, CANDIDATES, COMPONENTS
-from benchmarks.atlas_candidates import MarginPoint, Remembered, ToTheBoundary
+from benchmarks.atlas_candidates import JacobianAtAdversary, MarginPoint, Remembered, ToTheBoundary
 from torch import nn
 
 from holdfast.methods import Batch, Method, Progress, Task
@@ -73,3 +73,13 @@ def test_a_search_begins_at_the_last_epoch_s_adversary(linear: nn.Module) -> Non
     assert state.seen.sum() == 12  # type: ignore[union-attr, operator]
     change = state.change[5:17].float() * (0.05 / 127)  # type: ignore[index, union-attr]
     assert float(change.abs().max()) <= 0.05 + 1e-6
+
+
+def test_a_projection_of_a_linear_network_adds_its_weights_in_the_mean(linear: nn.Module) -> None:
+    """Averaged over many directions the penalty is half the weights' squared norm, wherever the adversary lies."""
+    x = X[:1].repeat(4000, 1)
+    batch = Batch(x, linear(x).argmax(dim=1), torch.arange(4000))
+    given = linear, batch, Linf(0.1), None, Progress(0.5, 0, 5, 10), Noise.of(4, batch.index)
+    without, added = (JacobianAtAdversary(weight=weight).loss(*given).value.detach() for weight in (0.0, 0.01))
+    expected = 0.005 * float(linear.weight.detach().square().sum())
+    assert float(added - without) == pytest.approx(expected, rel=0.05)
