@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from holdfast.data import Parquet
+from holdfast.data.decode import Decoder
 from holdfast.errors import DataError, InvalidInput
 
 Encode = Callable[..., bytes]
@@ -145,6 +146,21 @@ def test_several_configurations_below_one_folder_are_refused(
         write(tmp_path / name / "train.parquet", [encode(pictures(1, 2, 2)[0])], [0])
     with pytest.raises(DataError, match=r"several data sets, large, small"):
         Parquet(str(tmp_path)).load("train")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG", "GIF", "BMP", "TIFF"])
+def test_files_of_any_format_are_read_whether_their_first_bytes_are_known_or_not(
+    encode: Encode, pictures: Pictures, kind: str
+) -> None:
+    image = pictures(1, 8, 8)[0] // 64 * 64
+    found = Decoder(channels=1).read(encode(image, kind), "it")
+    assert np.abs(found[0].astype(int) - image).max() <= (60 if kind == "JPEG" else 0)
+
+
+def test_a_file_that_only_begins_like_an_image_is_refused() -> None:
+    for content in (b"RIFF\x24\0\0\0WAVEfmt ", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"):
+        with pytest.raises(DataError, match="row 7 cannot be decoded as an image"):
+            Decoder().read(content, "row 7")
 
 
 def test_sixteen_bit_images_and_bad_options_are_refused(tmp_path: Path, write: Write) -> None:
