@@ -43,7 +43,11 @@ NOTES = {
         "the data and does nothing; `evaluate` is PGD-20 and 50 queries of Square in batches of the usual size, 1,024 "
         "on MNIST and 256 on CIFAR-10.",
     ),
-    "start-up": ("Start-up", "Seconds that pass, loading and decoding the data set included."),
+    "start-up": (
+        "Start-up",
+        "Seconds that pass, loading and decoding the data set and the trial of passes included, with a thread for each "
+        "core, as by default.",
+    ),
     "processes": (
         "Two processes",
         "torchrun with two processes on two cores against one process on one core, one thread each, in turn. Batch and "

@@ -21,13 +21,14 @@ WORK = ("idle", "train natural", "train pgd_at", "evaluate")
 SHORT = ("mnist",)  # what the short form keeps to
 
 
-def task(*arguments: str, processes: int = 1, cores: int | None = None) -> Record:
+def task(*arguments: str, processes: int = 1, cores: int | None = None, threads: int = 1) -> Record:
     """Run one task in processes of its own; what the first prints last is its result.
 
     Args:
         arguments: of `benchmarks.speed.task`.
-        processes: that share the work, each on one thread.
+        processes: that share the work.
         cores: how many of this machine's to use, those with the highest numbers; all by default.
+        threads: of each process.
     """
     launch = [sys.executable]
     if processes > 1:
@@ -36,7 +37,7 @@ def task(*arguments: str, processes: int = 1, cores: int | None = None) -> Recor
         begun = str(time.monotonic())
         done = subprocess.run(
             [*launch, "-m", "benchmarks.speed.task", *arguments, "--folder", folder, "--begun", begun],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             preexec_fn=None if cores is None else lambda: os.sched_setaffinity(0, sorted(usable())[-cores:]),
             capture_output=True,
             text=True,
@@ -80,7 +81,7 @@ def report_memory(found: Record) -> list[str]:
 
 
 def startup(device: str, short: bool, folder: Path) -> Measured:
-    """Seconds until help is printed, and until a new process has done its first training step."""
+    """Seconds until help is printed, and until a new process has done its first training step on all cores."""
     taken = []
     for _ in range(3 if short else 7):
         since = time.perf_counter()
@@ -88,7 +89,7 @@ def startup(device: str, short: bool, folder: Path) -> Measured:
         taken.append(time.perf_counter() - since)
     yield "help", {"seconds": taken}
     for data in EXAMPLES:
-        runs = [task("first-step", "--data", data, "--device", device) for _ in range(3)]
+        runs = [task("first-step", "--data", data, "--device", device, threads=len(usable())) for _ in range(3)]
         yield f"first step/{data}", {key: [run[key] for run in runs] for key in ("seconds", "cpu_seconds")}
 
 
