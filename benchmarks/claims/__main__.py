@@ -83,20 +83,19 @@ def finished(setting: Setting, out: Path) -> Comparison:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", choices=["mnist", "cifar10"])
+    parser.add_argument("setting", choices=["mnist", "mnist_fresh", "cifar10"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs; what is there is not run again")
     parser.add_argument("--device")
-    parser.add_argument("--page", type=Path, help="the page (default: benchmarks/claims_DATA.md)")
+    parser.add_argument("--page", type=Path, help="the page (default: benchmarks/claims_SETTING.md)")
     parser.add_argument("--page-only", action="store_true", help="run nothing")
     arguments = parser.parse_args()
-    setting: Setting = import_module(f"benchmarks.claims.{arguments.data}").SETTING
+    setting: Setting = import_module(f"benchmarks.claims.{arguments.setting}").SETTING
     if not arguments.page_only:
         run(setting, arguments.out, arguments.device)
     found = finished(setting, arguments.out)
-    place = arguments.page or Path(__file__).parents[1] / f"claims_{arguments.data}.md"
-    command = (
-        f"HOLDFAST_DATA=<folder with {arguments.data}/> python -m benchmarks.claims {arguments.data} --out runs/claims"
-    )
+    place = arguments.page or Path(__file__).parents[1] / f"claims_{arguments.setting}.md"
+    folder = setting.base().data.name
+    command = f"HOLDFAST_DATA=<folder with {folder}/> python -m benchmarks.claims {arguments.setting} --out runs/claims"
     place.write_text(page(setting, found, arguments.out, command, place.with_suffix(".svg").name))
     bars(accuracies(found), "% of test images", place.with_suffix(".svg"))
     write_comparison(found, arguments.out / "comparison.html")

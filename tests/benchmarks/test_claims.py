@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.claims import cifar10, mnist
+from benchmarks.claims import cifar10, mnist, mnist_fresh
 from benchmarks.claims.claim import QUARTER, Claim, judge
 from benchmarks.claims.page import page
 
@@ -134,13 +134,20 @@ def test_the_page_tells_what_was_measured_and_what_was_not(tmp_path: Path) -> No
     assert atlas.robust is not None
     assert f"| one-step ATLAS | 3 | 98.0 ± 0.0 | {100 * atlas.robust.mean:.1f} ± 0.4 |" in text
     assert "| 3 and 3 | **met** |" in text
-    assert "Not run: one-step ADV, longer, PGD-3 ADV" in text
-    assert "on test images 1,000 to 1,999, counted from 0." in text
+    assert "Not run: one-step ATLAS, clean pass, one-step ADV, longer, PGD-3 ADV" in text
+    assert "on test images 0 to 999, counted from 0." in text
     assert "Fewer than 3 seeds: natural." in text
     assert text.count("| not run |") == len(mnist.CLAIMS) - 3
 
 
-@pytest.mark.parametrize("setting", [mnist.SETTING, cifar10.SETTING])
+def test_the_fresh_page_names_other_test_images(tmp_path: Path) -> None:
+    assert len(mnist_fresh.MAIN) == 10
+    text = " ".join(page(mnist_fresh.SETTING, comparison(), tmp_path, "command", "picture.svg").split())
+    assert "on test images 1,000 to 1,999, counted from 0." in text
+    assert "Nothing met these test images before" in text
+
+
+@pytest.mark.parametrize("setting", [mnist.SETTING, mnist_fresh.SETTING, cifar10.SETTING])
 def test_every_claim_is_about_methods_that_take_part(setting: mnist.Setting) -> None:
     labels = [contender.label for contender in (*setting.main, *setting.others)]
     assert len(set(labels)) == len(labels)
