@@ -125,8 +125,8 @@ def provenance(made: Mapping[str, Any]) -> str:
 
 
 def commits(out: Path, records: str) -> str:
-    """The commits that made the records of the runs below `out` which match a pattern."""
-    found = [json.loads(path.read_text()) for path in out.glob(f"runs/*/{records}")]
+    """The commits that made the records below `out` which match a pattern."""
+    found = [json.loads(path.read_text()) for path in out.glob(records)]
     return ", ".join(sorted({record["versions"].get("commit", "unknown")[:12] for record in found}))
 
 

@@ -1,6 +1,6 @@
 """Claim: training by the trial's passes (bfloat16 where it is faster) leaves robust accuracy as it is, within noise.
 
-    HOLDFAST_DATA=<folder with mnist/> python benchmarks/precision_mnist.py --out runs/benchmark-precision
+    HOLDFAST_DATA=<folder with mnist/> python -m benchmarks.precision_mnist --out runs/benchmark-precision
 
 Trains each method from the same seeds twice, once with plain float32 passes and once with those that a trial chooses,
 for about a minute; measures both on the same test images by the same attacks; and writes benchmarks/precision_mnist.md
@@ -12,6 +12,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
+
+from benchmarks.harness import commits
 
 from holdfast.attacks import APGD, DLR, FGSMRS, PGD, Uniform
 from holdfast.data import source
@@ -25,6 +27,7 @@ from holdfast.threat import Linf
 from holdfast.training import train
 
 THREAT = Linf(0.3)
+OUT = Path("runs/benchmark-precision")
 EXAMPLES = 1000
 SEEDS = 3
 PROTOCOL = Protocol("short", "1", (PGD(steps=40, step_size=0.1, early_stop=True), APGD(steps=50, criterion=DLR())))
@@ -69,13 +72,14 @@ def text(values: list[float]) -> str:
     return f"{100 * fmean(values):.1f} ± {100 * stdev(values):.1f}"
 
 
-def page(found: dict[str, dict[str, list[dict[str, object]]]], command: str) -> str:
+def page(found: dict[str, dict[str, list[dict[str, object]]]], out: Path) -> str:
     """The page, of nothing but what was measured."""
     made_by = versions("cpu")
     lines = [
         "# Training in bfloat16 against float32, MNIST at Linf 0.3",
         "",
-        f"`{command}` at {made_by.get('commit', 'no commit')}; {made_by['device']}, {made_by['threads']} "
+        f"`python -m benchmarks.precision_mnist --out {OUT}` at {commits(out, '*/recipe.json')}; "
+        f"{made_by['device']}, {made_by['threads']} "
         f"thread, torch {made_by['torch']}. "
         f"WongCNN, batch 128, {SEEDS} seeds; accuracy in percent on the first {EXAMPLES} test images, mean ± standard "
         "deviation over the seeds; robust to PGD-40 and APGD-DLR-50, one start each. The difference is taken seed by "
@@ -98,14 +102,13 @@ def page(found: dict[str, dict[str, list[dict[str, object]]]], command: str) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark-precision"))
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     found = {
         name: {way: [measure(name, way, seed, options.out) for seed in range(SEEDS)] for way in ("float32", "trial")}
         for name in METHODS
     }
-    command = f"python benchmarks/precision_mnist.py --out {options.out}"
-    Path(__file__).with_suffix(".md").write_text(page(found, command))
+    Path(__file__).with_suffix(".md").write_text(page(found, options.out))
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str, pict
             _wrapped(_terms(setting, comparison)),
             "",
             _wrapped(
-                f"""Trained at {commits(out, "recipe.json")}, evaluated at
-                {commits(out, "evaluations/*/evaluation.json")}, {made["device"]}, one thread, torch
+                f"""Trained at {commits(out, "runs/*/recipe.json")}, evaluated at
+                {commits(out, "runs/*/evaluations/*/evaluation.json")}, {made["device"]}, one thread, torch
                 {made["torch"]}, on a machine with
                 other work: processor seconds are those of a run's steps, and wall seconds say how busy it was.
                 Per cent; mean
