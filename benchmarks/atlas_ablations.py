@@ -208,7 +208,7 @@ def page(found: Comparison, n: int, out: Path) -> str:
     told = f"""MNIST, Linf 0.3, small CNN of Wong et al., Adam one-cycle, batch 128, {PASSES} passes for each training
         image whatever a step costs, bfloat16. {n:,} of the last {KEPT:,} training images, kept back from training,
         stand in for test images, which no row has met; attacked by {attacks}. In brackets the 95 % interval over
-        seeds and examples, then each seed; rows that fell behind were given fewer. {made["device"]}, one thread, torch
+        seeds and examples, then each seed. {made["device"]}, one thread, torch
         {made["torch"]}, trained at {commits(out, "runs/*/recipe.json")}."""
     head = "| row | clean | robust | | each seed | passes a step | epochs | processor s | |"
     return "\n".join(
