@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.harness import Measured, Record, Spread, table
@@ -18,27 +19,28 @@ from benchmarks.pictures import bars
 
 EXAMPLES = {"mnist": (2048, 8192), "cifar10": (1024, 4096)}  # n, which fills a batch also where half is wrong, and 4n
 WORK = ("idle", "train natural", "train pgd_at", "evaluate")
+SHARED = {"mnist": 8192, "cifar10": 1024}  # examples for one process and for two
+APART = "train pgd_at, each by itself"
 SHORT = ("mnist",)  # what the short form keeps to
 
 
-def task(*arguments: str, processes: int = 1, cores: int | None = None, threads: int = 1) -> Record:
+def task(*arguments: str, processes: int = 1, cores: Sequence[int] = (), threads: int = 1) -> Record:
     """Run one task in processes of its own; what the first prints last is its result.
 
     Args:
         arguments: of `benchmarks.speed.task`.
         processes: that share the work.
-        cores: how many of this machine's to use, those with the highest numbers; all by default.
+        cores: those of this machine to use; all by default.
         threads: of each process.
     """
     launch = [sys.executable]
     if processes > 1:
         launch += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     with tempfile.TemporaryDirectory() as folder:
-        begun = str(time.monotonic())
+        begun, on = str(time.monotonic()), ["--cores", *map(str, cores)] if cores else []
         done = subprocess.run(
-            [*launch, "-m", "benchmarks.speed.task", *arguments, "--folder", folder, "--begun", begun],
+            [*launch, "-m", "benchmarks.speed.task", *arguments, "--folder", folder, "--begun", begun, *on],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-            preexec_fn=None if cores is None else lambda: os.sched_setaffinity(0, sorted(usable())[-cores:]),
             capture_output=True,
             text=True,
             check=False,
@@ -105,16 +107,27 @@ def report_startup(found: Record) -> list[str]:
 
 def scaling(device: str, short: bool, folder: Path) -> Measured:
     """Examples a second of one process on one core and of two on two, in turn; wall time, because both cores count."""
-    rounds = 1 if short else 2
-    for data in SHORT if short else EXAMPLES:
-        for work in ("train pgd_at", "evaluate"):
-            arguments = _arguments(work, data, EXAMPLES[data][not short], device, short, folder)
+    rounds, two = 1 if short else 3, sorted(usable())[-2:]
+    for data in SHORT if short else SHARED:
+        for work in (APART, "train pgd_at", "evaluate"):
+            given = _arguments(work.partition(",")[0], data, SHARED[data], device, short, folder)
             rates: dict[str, list[float]] = {"1": [], "2": []}
             for _ in range(rounds):
-                for processes in (1, 2):
-                    result = task(*arguments, processes=processes, cores=processes)
-                    rates[str(processes)].append(result["examples_per_second"])
+                rates["1"].append(_rate(task(*given, cores=two[-1:])))
+                rates["2"].append(
+                    _rate(*_apart(given, two)) if work == APART else _rate(task(*given, processes=2, cores=two))
+                )
             yield f"{data}/{work}", rates
+
+
+def _apart(given: Sequence[str], cores: Sequence[int]) -> list[Record]:
+    """The same task at once on each of the cores."""
+    with ThreadPoolExecutor(len(cores)) as pool:
+        return list(pool.map(lambda core: task(*given, cores=[core]), cores))
+
+
+def _rate(*results: Record) -> float:
+    return float(sum(result["examples_per_second"] for result in results))
 
 
 def _gains(rates: Mapping[str, list[float]]) -> list[float]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -97,7 +98,10 @@ def main() -> None:
     parser.add_argument("--victims", type=Path, default=Path("runs/speed"))
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--begun", type=float, required=True, help="time.monotonic() when the process was started")
+    parser.add_argument("--cores", type=int, nargs="+", help="to use; all by default")
     options = parser.parse_args()
+    if options.cores:
+        os.sched_setaffinity(0, options.cores)
     suit(options.device)
     subject = SUBJECTS[options.data]
     result: dict[str, float] = {}
