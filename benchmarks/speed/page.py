@@ -105,14 +105,13 @@ def _told(made: Record) -> str:
     present = ", ".join(f"{name} {version}" for name, version in made["peers"].items() if version != "absent")
     absent = ", ".join(name for name, version in made["peers"].items() if version == "absent")
     data = "; ".join(f"{name} is {what}" for name, what in made["data"].items() if name != what)
-    return " ".join(
-        [
-            provenance(made),
-            f"Cut short after {made['cut']:g} minutes." if "cut" in made else "",
-            f"Peers: {present or 'none'}{f' (absent and left out: {absent})' if absent else ''}.",
-            f"Data: {data}." if data else "",
-        ]
-    ).strip()
+    told = [
+        provenance(made),
+        f"Cut short after {made['cut']:g} minutes." if "cut" in made else "",
+        f"Peers: {present or 'none'}{f' (absent and left out: {absent})' if absent else ''}.",
+        f"Data: {data}." if data else "",
+    ]
+    return " ".join(filter(None, told))
 
 
 def _relative(found: Record) -> dict[str, dict[str, float]]:
