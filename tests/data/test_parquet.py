@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from holdfast.data import Parquet
+from holdfast.data import Parquet, decode
 from holdfast.data.decode import Decoder
 from holdfast.errors import DataError, InvalidInput
 
@@ -155,6 +156,24 @@ def test_files_of_any_format_are_read_whether_their_first_bytes_are_known_or_not
     image = pictures(1, 8, 8)[0] // 64 * 64
     found = Decoder(channels=1).read(encode(image, kind), "it")
     assert np.abs(found[0].astype(int) - image).max() <= (60 if kind == "JPEG" else 0)
+
+
+def test_small_images_are_read_on_one_thread_and_large_ones_on_all(
+    encode: Encode, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def pool(threads: int) -> ThreadPoolExecutor:
+        asked.append(threads)
+        return ThreadPoolExecutor(threads)
+
+    monkeypatch.setattr(decode, "ThreadPoolExecutor", pool)
+    monkeypatch.setattr(decode, "threads", lambda: 3)
+    for side in (32, 96):
+        images = pictures(5, side, side, 3)
+        found = Decoder().read_all([encode(image) for image in images], (3, side, side), str)
+        assert torch.equal(found, torch.from_numpy(images).permute(0, 3, 1, 2))
+    assert asked == [1, 3]
 
 
 def test_a_file_that_only_begins_like_an_image_is_refused() -> None:
