@@ -94,7 +94,7 @@ class PGD(Attack[PGDState]):
     def step(self, threat: ThreatModel, model: Classifier, state: PGDState) -> PGDState:
         at = self.look(model, state)
         direction, memory = self.rule(threat, at.gradient, state.memory, state.iteration)
-        moved = state.point + self._length(threat, state) * direction
+        moved = (self._length(threat, state) * direction).add_(state.point)
         moved = self.constrain(threat, state.x, moved)
         success = state.success
         if self.early_stop:
