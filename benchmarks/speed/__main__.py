@@ -25,13 +25,13 @@ from benchmarks.speed.subjects import SUBJECTS, present, suit
 
 from benchmarks import peers
 
-PARTS = {
+PARTS = {  # in this order, as long as there is time
+    "start-up": processes.startup,
     "training": training.measure,
     "evaluation": evaluation.measure,
-    "growth": growth.measure,
     "memory": processes.memory,
-    "start-up": processes.startup,
     "processes": processes.scaling,
+    "growth": growth.measure,
 }
 ON_GPU, IN_SHORT = 8.0, 13.0  # minutes; the last thing that is begun takes one or two more
 CPU_ONLY = ("start-up", "processes")  # a GPU's own tables need them not
@@ -51,7 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
-    parser.add_argument("--short", action="store_true", help="fewer rounds, images and epochs")
+    parser.add_argument("--short", action="store_true", help="fewer rounds, images and epochs, and nothing compiled")
     parser.add_argument(
         "--minutes",
         type=float,

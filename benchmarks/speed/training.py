@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from benchmarks.harness import Contestant, Measured, Record, clock, contest, ratio, table, throughput
-from benchmarks.speed.subjects import SUBJECTS, Subject
+from benchmarks.speed.subjects import SUBJECTS
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -142,14 +142,13 @@ def fresh(recipe: Recipe, device: str) -> tuple[nn.Module, torch.optim.Optimizer
 
 
 def contestants(
-    subject: Subject, method: str, device: str, steps: int, folder: Path, stack: ExitStack
+    recipe: Recipe, method: str, device: str, steps: int, folder: Path, stack: ExitStack
 ) -> tuple[list[Contestant], str]:
     """Everybody who can train this: the floor, ours in plain float32 and as the recipe has it, and the peers at hand.
 
     Returns:
         Them, and in words how the passes of ours are computed.
     """
-    recipe = subject.recipe(method)
     bare = Bare(recipe, *fresh(recipe, device))
     slow, _ = stack.enter_context(trainer_steps(plain(recipe), device, folder / "plain"))
     fast, trainer = stack.enter_context(trainer_steps(recipe, device, folder / "default"))
@@ -183,7 +182,10 @@ def measure(device: str, short: bool, folder: Path) -> Measured:
             quick = subject.data == "mnist" or method == "fgsm_rs"
             steps = 4 if quick else 1
             with tempfile.TemporaryDirectory() as runs, ExitStack() as stack:
-                entered, passes = contestants(subject, method, device, steps, Path(runs), stack)
+                recipe = subject.recipe(method)
+                # Compiling takes a minute a method, which the short form has not.
+                recipe = replace(recipe, compile=False) if short else recipe
+                entered, passes = contestants(recipe, method, device, steps, Path(runs), stack)
                 times, _ = contest(entered, 3 if short else 7 if quick else 5, device, warmup=2)
             found = {"examples": steps * subject.batch_size, "clock": clock(device), "times": times, "passes": passes}
             yield f"{subject.data}/{method}", found
