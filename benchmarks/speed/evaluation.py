@@ -140,7 +140,7 @@ def measure(device: str, short: bool, folder: Path) -> Measured:
         small = subject.data == "mnist"
         model = victim(subject, folder, device, short)
         split = images(subject.data, 1000).load("test")
-        part, n = (256, 100 if short else 1000) if small else (64, 16 if short else 80)
+        part, n = (256, 50 if short else 1000) if small else (64, 8 if short else 80)
         yield f"{subject.data}/pgd", pgd(subject, model, split, 512 if small else 64, 2 if short else 5, device)
         parts = {"apgd-ce": (("apgd-ce",), part, 1 if short else 3), "autoattack": (WHOLE, n, 1)}
         for name, (attacks, count, rounds) in parts.items():

@@ -186,7 +186,7 @@ def measure(device: str, short: bool, folder: Path) -> Measured:
                 # Compiling takes a minute a method, which the short form has not.
                 recipe = replace(recipe, compile=False) if short else recipe
                 entered, passes = contestants(recipe, method, device, steps, Path(runs), stack)
-                times, _ = contest(entered, 3 if short else 7 if quick else 5, device, warmup=2)
+                times, _ = contest(entered, 2 if short else 7 if quick else 5, device, warmup=1 if short else 2)
             found = {"examples": steps * subject.batch_size, "clock": clock(device), "times": times, "passes": passes}
             yield f"{subject.data}/{method}", found
 
