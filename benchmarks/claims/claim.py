@@ -81,8 +81,9 @@ class Judged:
         """Computed from the numbers alone."""
         if self.found is None:
             return "not run"
-        if not self.found.of_methods:
-            return "not decidable here (one seed each)"
+        # `contrast` would lend a single seed the other method's spread; one that collapses in some seeds has more.
+        if min(self.seeds) < 2:
+            return "not decidable here (one seed)"
         if self.claim.of in ("robust", "quarter") and max(self.values) < FLOOR:
             return "not decidable here (nothing stands)"
         if self.claim.kind == "comparable":

@@ -78,7 +78,7 @@ def test_a_verdict_follows_from_the_numbers(robust: tuple[float, float], kind: s
 def test_one_seed_decides_nothing_and_what_is_missing_is_not_judged() -> None:
     claims = [Claim("", "", "A", "B"), Claim("", "", "A", "C")]
     judged = judge(claims, comparison(entrant("A", 0.9, seeds=1), entrant("B", 0.5, seeds=1)))
-    assert [one.verdict for one in judged] == ["not decidable here (one seed each)", "not run"]
+    assert [one.verdict for one in judged] == ["not decidable here (one seed)", "not run"]
 
 
 def test_half_a_point_of_clean_accuracy_is_no_little_thing() -> None:
@@ -138,6 +138,11 @@ def test_the_page_tells_what_was_measured_and_what_was_not(tmp_path: Path) -> No
     assert "on test images 0 to 999, counted from 0." in text
     assert "Fewer than 3 seeds: natural." in text
     assert text.count("| not run |") == len(mnist.CLAIMS) - 3
+
+
+def test_one_seed_decides_nothing_against_several() -> None:
+    (judged,) = judge([Claim("", "", "A", "B")], comparison(entrant("A", 0.9), entrant("B", 0.5, seeds=1)))
+    assert judged.verdict == "not decidable here (one seed)"
 
 
 def test_the_fresh_page_names_other_test_images(tmp_path: Path) -> None:
