@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
 
-# The short form, in under 15 minutes on two cores; benchmarks/speed/__main__.py says how to get the long one.
+# The short form begins nothing more after 12 minutes; benchmarks/speed/__main__.py says how to get the long one.
 bench: $(VENV)/installed $(VENV)/peers
 	PYTHONPATH=$(VENV)/peers $(BIN)/python -m benchmarks.speed --short --out runs/bench --pages runs/bench
 	cat runs/bench/speed_cpu_short.md

@@ -107,7 +107,7 @@ def _told(made: Record) -> str:
     data = "; ".join(f"{name} is {what}" for name, what in made["data"].items() if name != what)
     told = [
         provenance(made),
-        f"Cut short after {made['cut']:g} minutes." if "cut" in made else "",
+        f"Nothing more was begun after {made['cut']:g} minutes." if "cut" in made else "",
         f"Peers: {present or 'none'}{f' (absent and left out: {absent})' if absent else ''}.",
         f"Data: {data}." if data else "",
     ]

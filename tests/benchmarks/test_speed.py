@@ -129,13 +129,13 @@ def test_when_its_time_is_over_it_begins_nothing_more_and_says_so(
     main.main()
     assert "1 minutes are over; left out: start-up" in capsys.readouterr().out
     assert list(json.loads((tmp_path / "speed_cpu.json").read_text())) == ["memory"]
-    assert "Cut short after 1 minutes." in (tmp_path / "speed_cpu.md").read_text()
+    assert "Nothing more was begun after 1 minutes." in (tmp_path / "speed_cpu.md").read_text()
     now[0] = -1000.0
     monkeypatch.setattr(sys, "argv", ["speed", "--minutes", "1", "--parts", "memory", "--pages", str(tmp_path)])
     main.PARTS["memory"] = lambda *_: iter([("mnist/idle/2048", 100.0)])
     main.main()
     text = (tmp_path / "speed_cpu.md").read_text()
-    assert "Cut short" not in text
+    assert "Nothing more was begun" not in text
     assert "| mnist | idle | 2048 / 8192 | 100 | - |" in text
 
 
