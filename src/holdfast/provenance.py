@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def release() -> str:
+    """Holdfast's version; "not installed" where it runs from a source folder that Python was only shown."""
+    try:
+        return version("holdfast")
+    except PackageNotFoundError:
+        return "not installed"
+
+
 def versions(device: str) -> dict[str, str]:
     """Versions of what decides the numbers, the name of the device ("cpu", "cuda:0"), and Holdfast's commit."""
     import torch
 
-    found = {name: version(name) for name in ("holdfast", "torch", "numpy")}
+    found = {"holdfast": release(), "torch": version("torch"), "numpy": version("numpy")}
     found["python"] = platform.python_version()
     found["platform"] = platform.platform()
     found["device"] = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()

@@ -63,7 +63,7 @@ class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
+        from holdfast.provenance import release
 
-        print(f"holdfast {version('holdfast')}")
+        print(f"holdfast {release()}")
         parser.exit()
