@@ -12,7 +12,7 @@ from xml.etree import ElementTree as xml
 import pytest
 import torch
 from benchmarks.speed import __main__ as main
-from benchmarks.speed import page, subjects, training
+from benchmarks.speed import page, processes, subjects, training
 from torch import Tensor, nn
 
 from benchmarks import harness, pictures
@@ -144,3 +144,11 @@ def test_a_power_is_straight_on_a_line_chart() -> None:
     places = [(chart.x.place(x), chart.y.place(y)) for x, y in zip(chart.series[0].x, chart.series[0].y, strict=True)]
     (a, b), (c, d), (e, f) = places
     assert (d - b) / (c - a) == pytest.approx((f - d) / (e - c))
+
+
+def test_the_peak_of_a_process_is_its_own(tmp_path: Path) -> None:
+    """Not that of the one that started it."""
+    room = bytearray(b"1") * (800 * 2**20)
+    found = processes.task("idle", "--data", "mnist", "--examples", "64")
+    assert len(room) > 0
+    assert 50 < found["memory_mb"] < 800
