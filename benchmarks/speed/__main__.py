@@ -76,6 +76,8 @@ def main() -> None:
             print(f"{minutes:g} minutes are over; left out: {part}", flush=True)
             continue
         since = made(options.device, command(part, options))
+        if part == "start-up":
+            since["threads"] = str(len(processes.usable()))
         since["peers"] = peers.found()
         since["data"] = {data: data if present(data) else "scikit-learn's digits, enlarged" for data in SUBJECTS}
         measured: Record = {}

@@ -40,8 +40,8 @@ NOTES = {
     "memory": (
         "Memory",
         "Peak resident memory of a process (on a GPU: of its tensors), torch and libraries included; `idle` has loaded "
-        "the data and does nothing; `evaluate` is PGD-20 and 50 queries of Square in batches of the usual size, 1,024 "
-        "on MNIST and 256 on CIFAR-10.",
+        "the data and does nothing; `evaluate` is PGD-20 and 50 queries of Square in batches of the usual size, on a "
+        "CPU 1,024 on MNIST and 256 on CIFAR-10.",
     ),
     "start-up": (
         "Start-up",

@@ -60,7 +60,9 @@ def _arguments(work: str, data: str, count: int, device: str, short: bool, victi
 
 def usable() -> set[int]:
     """The cores that this process may use."""
-    return set(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
 
 
 def memory(device: str, short: bool, folder: Path) -> Measured:
