@@ -23,12 +23,12 @@ from holdfast.evaluation.keepsakes import GalleryStore
 from holdfast.evaluation.precision import EvaluationPrecision, settle
 from holdfast.evaluation.precision import check as check_precision
 from holdfast.evaluation.protocols import Protocol
-from holdfast.evaluation.rounding import without_tf32
 from holdfast.evaluation.shards import Shards
 from holdfast.models import is_blind
 from holdfast.processes import Processes, meeting, processes
 from holdfast.provenance import versions
 from holdfast.results import Evaluation, VerdictLog
+from holdfast.rounding import float32
 from holdfast.speed import PLAIN, Passes, StandIn
 from holdfast.threat import ThreatModel
 
@@ -85,7 +85,7 @@ def evaluate(
         folder: where to keep log and result; without, nothing is written. Processes that torchrun started share the
             examples and meet there; each returns the whole result.
         with_curves: also measure robust accuracy against eps and against steps, on at most 200 examples; by FMN and
-            PGD, so not of a black box.
+            PGD, so not of a black box, and not where eps is 0.
         gallery: examples whose images the result keeps.
         recorded_clean: clean accuracy that the model's training recorded, to compare with.
         progress: show a line with the bound on robust accuracy and the time left.
@@ -103,10 +103,10 @@ def evaluate(
         raise InvalidInput(f"{group.world} processes need a folder to meet in; give one")
     check_precision(precision)
     preflight.check_protocol(model, protocol)
-    was_training, with_curves = model.training, with_curves and not is_blind(model)
+    was_training, with_curves = model.training, with_curves and not is_blind(model) and threat.eps > 0.0
     model = model.to(group.device)
     keeping = tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder))
-    with modes.inference(model), without_tf32(), keeping as kept:
+    with modes.inference(model), float32(group.device), keeping as kept:
         place, rows = Path(kept), rows_of(images.shape, room(group.device)) if batch_size is None else batch_size
         examples, shown = Examples(images, group.device), GalleryStore(place / "gallery", range(min(gallery, count)))
         ready = _prepare(model, examples, threat, protocol, place, group, count, rows, seed, precision, was_training)
@@ -210,7 +210,7 @@ def _device_of(model: nn.Module) -> torch.device:
 
 def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, own: Sequence[int]) -> None:
     new = [example for example in own if example not in log.predictions]
-    log.record_clean(new, images.labels[new].numpy(), clean.prediction[new].numpy())
+    log.record_clean(new, images.labels[new].cpu().numpy(), clean.prediction[new].numpy())
 
 
 def _conclude(told: dict[str, Any], ready: _Ready, with_curves: bool, recorded_clean: float | None) -> Evaluation:
