@@ -15,9 +15,10 @@ def check_shape(logits: Logits, rows: int, classes: int) -> None:
     """Refuse what a model gives for `rows` inputs if it is not a logit for each class and input.
 
     Raises:
-        InvalidInput: it is not [rows, K] with K >= classes.
+        InvalidInput: it is not [rows, classes]. More logits have no place either: an adversary may be taken for a
+            class that the data do not name.
     """
-    if logits.dim() != 2 or len(logits) != rows or logits.shape[1] < classes:
+    if logits.shape != (rows, classes):
         raise InvalidInput(
             f"the model gives a tensor of shape {tuple(logits.shape)} for {rows} inputs; it must give one logit for "
             f"each of the {classes} classes, [{rows}, {classes}]"

@@ -204,7 +204,7 @@ def _saturated(loss: PerExample) -> Finding | None:
 
 
 def _eps(threat: ThreatModel) -> Finding | None:
-    near = [eps for eps in STANDARD_EPS[threat.norm] if 1e-6 < abs(threat.eps - eps) / eps < 0.05]
+    near = [eps for eps in STANDARD_EPS.get(threat.norm, ()) if 1e-6 < abs(threat.eps - eps) / eps < 0.05]
     if not near:
         return None
     exact = type(threat)(near[0]).eps_text

@@ -80,7 +80,8 @@ class VerdictLog:
         if changed:
             told = "; ".join(f"{key} was {theirs.get(key)!r}, is {ours.get(key)!r}" for key in changed)
             raise CheckpointError(
-                f"{self.path} belongs to another evaluation ({told}): choose another folder, or remove the old one"
+                f"{self.path} belongs to another evaluation ({told}): choose another folder, or empty "
+                f"{self.path.parent}, whose other files are of that one too"
             )
 
     def _take(self, line: dict[str, Any]) -> None:
