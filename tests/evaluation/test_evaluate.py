@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks import FGSM, NFGSM, PGD, Square, State
+from holdfast.attacks import APGD, FAB, FGSM, NFGSM, PGD, SPSA, Attack, Square, State
 from holdfast.data import ImageSet
 from holdfast.errors import CheckpointError, InvalidInput, ThreatModelViolation
 from holdfast.evaluation import Protocol, evaluate, protocol
@@ -79,6 +80,53 @@ def test_an_evaluation_of_fewer_examples_is_a_part_of_the_whole(model: nn.Module
 def test_an_attack_outside_its_threat_model_is_found_out(model: nn.Module, images: ImageSet) -> None:
     with pytest.raises(ThreatModelViolation, match=r"n-fgsm.*Linf distance.*allowed are 0.05"):
         evaluate(model, images, THREAT, Protocol("wide", "1", (NFGSM(),)), progress=False)
+
+
+def test_a_model_with_more_logits_than_classes_is_refused_before_the_attacks(images: ImageSet) -> None:
+    with pytest.raises(InvalidInput, match=r"\(60, 6\) for 60 inputs.*5 classes"):
+        run(nn.Linear(20, 6), images)
+
+
+def test_without_a_radius_nothing_falls(model: nn.Module, images: ImageSet) -> None:
+    threat = Linf(0.0)
+    found = evaluate(model, images, threat, protocol("quick", threat), progress=False)
+    assert found.verdicts.robust_accuracy == found.verdicts.clean_accuracy < 1
+    assert found.curves == ()
+
+
+def test_a_threat_model_of_the_users_own_is_measured(model: nn.Module, images: ImageSet, robust: Tensor) -> None:
+    class Mine(Linf):
+        norm = "mine"
+
+    threat = Mine(EPS)
+    found = evaluate(model, images, threat, protocol("quick", Linf(EPS)), progress=False)
+    np.testing.assert_array_equal(found.verdicts.robust, robust.numpy())
+
+
+class Partial(nn.Module):
+    """Answers the inputs that it knows; elsewhere the logit of the class that argmax names is no number."""
+
+    def __init__(self, inner: nn.Module, known: Tensor) -> None:
+        super().__init__()
+        self.inner = inner
+        self.known = known
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = (x.detach()[:, None] == self.known).all(dim=2).any(dim=1)
+        logits: Tensor = self.inner(x)
+        broken = logits.scatter(1, logits.argmax(dim=1, keepdim=True), torch.nan)
+        return torch.where(seen[:, None], logits, broken)
+
+
+@pytest.mark.parametrize(
+    "attack", [FGSM(), SPSA(steps=3, samples=4), FAB(steps=3), APGD(steps=3)], ids=lambda a: a.name
+)
+def test_answers_that_are_no_numbers_end_no_evaluation(model: nn.Module, images: ImageSet, attack: Attack[Any]) -> None:
+    found = evaluate(
+        Partial(model, images.images), images, THREAT, Protocol("one", "1", (attack,)), n=8, progress=False
+    )
+    assert found.curves
+    assert 0 < found.verdicts.clean_accuracy < 1
 
 
 class Boaster(FGSM):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import torch
+from torch import Tensor
 
 from holdfast import losses
 from holdfast.attacks.criteria import Criterion, Query
@@ -122,16 +123,21 @@ class Attack(ABC, Generic[S]):
         """One iteration: at most `passes` forward and backward passes of the rows in `state`."""
 
 
-_GREATEST = 1e18  # of a gradient's entries, so that differences and squares stay finite
+_GREATEST = 1e18  # of a gradient's entries and of values, so that differences and squares stay finite
 
 
 class Evaluated(NamedTuple):
     """What a forward and backward pass at a state's point gave, without a graph."""
 
     logits: Logits
-    value: PerExample  # the criterion
+    value: PerExample  # the criterion; finite
     gradient: Images  # of each row's criterion with respect to the row's point; finite
     wrong: Mask
+
+
+def finite(numbers: Tensor, instead: float) -> Tensor:
+    """`instead` for what is no number, and for what is infinite the greatest or least that a search can work with."""
+    return numbers.nan_to_num(instead, _GREATEST, -_GREATEST)
 
 
 def opening(x: Images, y: Labels, noise: Noise, target: Labels | None, point: Images) -> State:
@@ -171,9 +177,9 @@ def evaluate(model: Classifier, criterion: Criterion, state: State) -> Evaluated
         )
     # Where it is no number there is no direction either; otherwise the point would be none from then on.
     if not (gradient.device.type == "cpu" and bool(gradient.sum().isfinite())):
-        gradient = gradient.nan_to_num(0.0, _GREATEST, -_GREATEST)
+        gradient = finite(gradient, 0.0)
     logits = logits.detach()
-    return Evaluated(logits, value.detach(), gradient, logits.argmax(dim=1) != state.y)
+    return Evaluated(logits, finite(value.detach(), -_GREATEST), gradient, logits.argmax(dim=1) != state.y)
 
 
 def picked(mask: Mask, one: Images, other: Images) -> Images:
@@ -200,7 +206,12 @@ def run(
 
     This is the loop of every method's inner search, so a wrapper may have its results replayed (`Tape`). Restarts and
     targets are the evaluator's.
+
+    Raises:
+        InvalidInput: the attack aims at a class, and no `target` is given.
     """
+    if attack.targets and target is None:
+        raise InvalidInput(f"{attack.name} aims at a class; give run a target for each example")
 
     def search() -> S:
         state = attack.start(threat, x.detach(), y, noise, target)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from holdfast import losses
 from holdfast.attacks.ascent import Adam, Rule
-from holdfast.attacks.base import Evaluated, rows
+from holdfast.attacks.base import Evaluated, finite, rows
 from holdfast.attacks.criteria import Criterion, Margin, Query
 from holdfast.attacks.pgd import PGD, PGDState
 from holdfast.errors import InvalidInput
@@ -72,7 +72,7 @@ class SPSA(PGD):
         with torch.no_grad():
             logits = losses.precise(model(state.point))
             value = self.criterion(logits, Query(state.x, state.y, state.target, state.point))
-            gradient = self._estimate(model, state)
+            gradient = finite(self._estimate(model, state), 0.0)
         return Evaluated(logits, value, gradient, logits.argmax(dim=1) != state.y)
 
     def _estimate(self, model: Classifier, state: PGDState) -> Images:
