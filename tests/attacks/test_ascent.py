@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from holdfast.attacks import PGD, Adam, Margin, Steepest, TargetedMargin, Zero, run
+from holdfast.attacks import APGD, APGDL1, FAB, PGD, Adam, Attack, Margin, Steepest, TargetedMargin, Zero, run
+from holdfast.attacks.criteria import TargetedDLR
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
 from holdfast.testing import check_attack
@@ -78,17 +79,9 @@ def test_the_rule_is_in_the_name() -> None:
     assert PGD(steps=40, rule=Adam(), criterion=Margin()).name == "pgd-margin-adam-40"
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"drops": (0.5, 1.0)}, r"drops is \(0.5, 1.0\)"),
-        ({"criterion": TargetedMargin()}, "needs at least one target class"),
-        ({"target_classes": 2}, "the others take none"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
-        PGD(**options)
+def test_drops_lie_within_the_search() -> None:
+    with pytest.raises(InvalidInput, match=r"drops is \(0.5, 1.0\)"):
+        PGD(drops=(0.5, 1.0))
 
 
 def test_adam_refuses_decays_that_do_not_decay() -> None:
@@ -96,8 +89,23 @@ def test_adam_refuses_decays_that_do_not_decay() -> None:
         Adam(first=1.0)
 
 
-def test_a_targeted_search_must_be_given_targets() -> None:
-    x = torch.full((2, 3), 0.5)
-    attack = PGD(criterion=TargetedMargin(), target_classes=1)
+AIMING = [
+    PGD(criterion=TargetedMargin(), target_classes=1),
+    APGD(criterion=TargetedMargin(), target_classes=1),
+    APGDL1(criterion=TargetedDLR(), target_classes=1),
+    FAB(),
+]
+
+
+@pytest.mark.parametrize("attack", AIMING, ids=lambda attack: attack.name)
+def test_a_targeted_search_must_be_given_targets(attack: Attack[Any]) -> None:
+    x, y = torch.full((2, 3), 0.5), torch.zeros(2, dtype=torch.int64)
     with pytest.raises(InvalidInput, match="aims at a class"):
-        attack.start(Linf(0.1), x, torch.zeros(2, dtype=torch.int64), Noise.of(0, torch.arange(2)))
+        run(attack, Linf(0.1), nn.Flatten(), x, y, Noise.of(0, torch.arange(2)))
+
+
+@pytest.mark.parametrize("kind", [PGD, APGD, APGDL1])
+@pytest.mark.parametrize("options", [{"criterion": TargetedMargin()}, {"target_classes": 2}], ids=str)
+def test_a_loss_that_aims_needs_classes_to_aim_at(kind: type[PGD], options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="do not fit"):
+        kind(**options)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast.attacks.base import Attack, Evaluated, State, evaluate, opening, picked, rows, surely_none
-from holdfast.attacks.criteria import DLR, Criterion, CrossEntropy, Margin, TargetedDLR
+from holdfast.attacks.criteria import DLR, Criterion, CrossEntropy, Margin, TargetedDLR, check_targets
 from holdfast.attacks.initial import Initial, Sphere
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
@@ -48,7 +48,7 @@ class AutoPGD(Attack[S]):
 
     Args:
         steps: moves of one search.
-        criterion: what it climbs; `TargetedDLR` needs `target_classes`.
+        criterion: what it climbs; a targeted one needs `target_classes`.
         target_classes: runner-up classes to aim at, one search each.
         initial: the first point.
         passes: forward and backward passes at a point, whose gradients are averaged: 1, or for a randomised model as
@@ -66,11 +66,7 @@ class AutoPGD(Attack[S]):
         for name in ("steps", "passes"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, but a search takes at least one")
-        if isinstance(self.criterion, TargetedDLR) != (self.target_classes > 0):
-            raise InvalidInput(
-                f"criterion {self.criterion} and target_classes {self.target_classes} do not fit: the targeted loss "
-                "needs at least one target class (AutoAttack takes 9) and the others take none"
-            )
+        check_targets(self.criterion, self.target_classes)
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 
 from holdfast import losses
+from holdfast.errors import InvalidInput
 from holdfast.typing import Images, Labels, Logits, PerExample
 
 
@@ -71,6 +72,19 @@ class TargetedMargin:
     def __call__(self, logits: Logits, query: Query) -> PerExample:
         both = logits.gather(1, torch.stack([query.target, query.y], dim=1))
         return both[:, 0] - both[:, 1]
+
+
+def check_targets(criterion: Criterion, target_classes: int) -> None:
+    """Refuse a loss that aims at a class in a search that has none to aim at, and the other way round.
+
+    Raises:
+        InvalidInput: they do not fit.
+    """
+    if isinstance(criterion, (TargetedDLR, TargetedMargin)) != (target_classes > 0):
+        raise InvalidInput(
+            f"criterion {type(criterion).__name__} and target_classes {target_classes} do not fit: a targeted one "
+            "needs at least one target class (AutoAttack takes 9) and the others take none"
+        )
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,11 @@ def _seeded(noise: Noise, device: torch.device) -> Iterator[None]:
     seed = stream_seed(*noise.keys.tolist())
     plain, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        # torch.manual_seed would reseed all accelerators, of which only one is brought back to where it was.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from holdfast.attacks.ascent import Rule, Steepest
 from holdfast.attacks.base import Attack, Evaluated, State, evaluate, opening, rows
-from holdfast.attacks.criteria import Criterion, CrossEntropy, TargetedDLR, TargetedMargin
+from holdfast.attacks.criteria import Criterion, CrossEntropy, check_targets
 from holdfast.attacks.initial import Initial, Uniform
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
@@ -56,11 +56,7 @@ class PGD(Attack[PGDState]):
             raise InvalidInput(f"step_size is {self.step_size}, but it must be above 0; its unit is eps (try 0.25)")
         if not all(0.0 < drop < 1.0 for drop in self.drops):
             raise InvalidInput(f"drops is {self.drops}, but each is a share of the steps between 0 and 1, e.g. 0.5")
-        if isinstance(self.criterion, (TargetedDLR, TargetedMargin)) != (self.target_classes > 0):
-            raise InvalidInput(
-                f"criterion {type(self.criterion).__name__} and target_classes {self.target_classes} do not fit: a "
-                "targeted one needs at least one target class and the others take none"
-            )
+        check_targets(self.criterion, self.target_classes)
 
     @property
     def name(self) -> str:
@@ -82,8 +78,6 @@ class PGD(Attack[PGDState]):
         return True
 
     def start(self, threat: ThreatModel, x: Images, y: Labels, noise: Noise, target: Labels | None = None) -> PGDState:
-        if self.targets and target is None:
-            raise InvalidInput(f"{self.name} aims at a class; give start and run a target for each example")
         point = self.initial(threat, x, noise)
         if self.early_stop:
             # A row may be held at its first point, which therefore has to be allowed already.
