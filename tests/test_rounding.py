@@ -1,6 +1,6 @@
-"""float32 means float32: no TF32 in an evaluation's own passes."""
+"""float32 means float32: no TF32 and no autocast where a model is measured."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from holdfast.attacks import FGSM
 from holdfast.data import ImageSet
+from holdfast.diagnostics import diagnose
 from holdfast.evaluation import Protocol, evaluate
-from holdfast.evaluation.rounding import without_tf32
+from holdfast.noise import Noise
+from holdfast.rounding import without_tf32
 from holdfast.threat import Linf
 
 OPERATIONS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
@@ -30,22 +32,45 @@ def rounded() -> Iterator[list[str]]:
         operation.fp32_precision = value
 
 
-def test_the_model_answers_an_evaluation_in_float32(model: nn.Module, images: ImageSet, rounded: list[str]) -> None:
-    seen: list[list[str]] = []
+class Watched(nn.Module):
+    """A linear classifier that notes how it is asked."""
 
-    class Watched(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = model
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(20, 5)
+        self.seen: list[list[str]] = []
+        self.dtypes: set[torch.dtype] = set()
 
-        def forward(self, x: Tensor) -> Tensor:
-            seen.append(settings())
-            logits: Tensor = self.inner(x)
-            return logits
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x)
+        self.seen.append(settings())
+        self.dtypes.add(logits.dtype)
+        return logits
 
-    evaluate(Watched(), images, Linf(0.05), Protocol("one", "1", (FGSM(),)), progress=False)
-    assert seen
-    assert all(one == ["ieee"] * 3 for one in seen)
+
+def measured(model: nn.Module, images: ImageSet) -> None:
+    evaluate(model, images, Linf(0.05), Protocol("one", "1", (FGSM(),)), progress=False)
+
+
+def diagnosed(model: nn.Module, images: ImageSet) -> None:
+    diagnose(model, images, Linf(0.05), which=("linearity",), progress=False)
+
+
+@pytest.mark.parametrize("look", [measured, diagnosed])
+def test_the_model_answers_in_float32(look: Callable[[nn.Module, ImageSet], None], rounded: list[str]) -> None:
+    """Also where the caller has autocast on, as within its own training."""
+    x = Noise.of(2, torch.arange(12)).uniform((20,), 0.3, 0.7)
+    model = Watched()
+    images = ImageSet(x, model(x).argmax(dim=1), tuple("abcde"), "synthetic/test")
+    model.seen.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(x).dtype == torch.bfloat16
+        model.seen.clear()
+        model.dtypes.clear()
+        look(model, images)
+    assert model.seen
+    assert all(one == ["ieee"] * 3 for one in model.seen)
+    assert model.dtypes == {torch.float32}
     assert settings() == rounded == ["tf32"] * 3
 
 

@@ -202,6 +202,13 @@ def test_l1_samples_weigh_coordinates_like_a_simplex() -> None:
         assert_uniform(1 - (1 - coordinate) ** 4)
 
 
+def test_without_a_box_the_ball_still_bounds() -> None:
+    x = torch.zeros(2, 3)
+    for model in (Linf(0.1, -math.inf, math.inf), L2(0.1, -math.inf, math.inf), L1(0.1, -math.inf, math.inf)):
+        assert not model.contains(x, x + 0.2).any(), str(model)
+        assert model.contains(x, x + 0.03).all(), str(model)
+
+
 def test_contains_allows_rounding_and_no_more() -> None:
     x = torch.full((1, 784), 0.5)
     for model in (Linf(8 / 255), L2(0.5), L1(12.0)):

@@ -16,8 +16,8 @@ from holdfast.attacks import PGD
 from holdfast.data import ImageSet
 from holdfast.evaluation import Protocol, evaluate, protocol
 from holdfast.evaluation.batches import room, rows_of
-from holdfast.evaluation.rounding import without_tf32
 from holdfast.results import Evaluation
+from holdfast.rounding import without_tf32
 from holdfast.speed import StandIn, candidates
 from holdfast.typing import Classifier
 

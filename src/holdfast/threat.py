@@ -95,8 +95,9 @@ class ThreatModel(ABC):
         return math.inf
 
     def contains(self, x: Images, x_adv: Images) -> Mask:
-        """[B] bool: `x_adv` lies in S(x), up to float32 rounding (1e-6 of the box, relative 1e-5 of eps)."""
-        slack = 1e-6 * (self.high - self.low)
+        """[B] bool: `x_adv` lies in S(x), up to float32 rounding (1e-6 of a finite box or 1e-6, and 1e-5 of eps)."""
+        width = self.high - self.low
+        slack = 1e-6 * (width if math.isfinite(width) else 1.0)
         inside = (_flat(x_adv) >= self.low - slack) & (_flat(x_adv) <= self.high + slack)
         return (self.distance(x, x_adv) <= self.eps * (1.0 + 1e-5) + slack) & inside.all(dim=1)
 

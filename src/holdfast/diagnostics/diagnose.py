@@ -22,6 +22,7 @@ from holdfast.errors import InvalidInput, unknown
 from holdfast.processes import usable
 from holdfast.provenance import versions
 from holdfast.results import Diagnostics
+from holdfast.rounding import float32
 from holdfast.threat import ThreatModel
 
 ALL = ("linearity", "surface", "alignment", "features", "invariance", "corruptions")
@@ -73,10 +74,12 @@ def diagnose(
     since = time.perf_counter()
     place = _placed(model, device)
     chosen = images.subset(range(min(n, len(images))))
-    _check_model(model, chosen, threat, place)
+    with float32(place):
+        _check_model(model, chosen, threat, place)
     calls = _calls(model, chosen, threat, seed, batch_size, place, layers, compact_layer, corrupted)
     skipped = _unfit(images, which)
-    found = _measured(calls, [asked for asked in ALL if asked in which and asked not in skipped], progress)
+    with float32(place):
+        found = _measured(calls, [asked for asked in ALL if asked in which and asked not in skipped], progress)
     return Diagnostics(
         model=name,
         run=run,
