@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from holdfast.errors import InvalidInput
 from holdfast.recipe import codec
 from holdfast.speed import Demand, Passes, Trial, Tried, candidates, trial
 from holdfast.speed.trial import _Bench
@@ -65,19 +66,42 @@ def test_compiled_passes_need_no_more_than_to_earn_their_time_back(cnn: nn.Modul
     assert chosen(cnn, Demand(gradient=500, training=500), None).passes == HALF
 
 
+class Stubborn(nn.Module):
+    """Knows no half precision."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Stubborn":
+        return Stubborn(self.error)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            raise self.error
+        return x.flatten(1)[:, :5]
+
+
 def test_what_cannot_be_had_is_told_and_not_chosen() -> None:
-    class Stubborn(nn.Module):
-        def __deepcopy__(self, memo: dict[int, object]) -> "Stubborn":
-            return Stubborn()
-
-        def forward(self, x: Tensor) -> Tensor:
-            if torch.is_autocast_enabled("cpu"):
-                raise ValueError("no half precision here")
-            return x.flatten(1)[:, :5]
-
-    found = chosen(Stubborn(), Demand(gradient=1))
+    found = chosen(Stubborn(ValueError("no half precision here")), Demand(gradient=1))
     assert found.passes == Passes()
     assert found.tried[1].fault == "ValueError: no half precision here"
+
+
+def test_where_nothing_can_be_had_the_reason_is_told() -> None:
+    with pytest.raises(InvalidInput, match=r"bfloat16 passes.*no half precision here.*ask for float32"):
+        trial(Stubborn(ValueError("no half precision here")), X, Y, Demand(gradient=1), [Passes("bfloat16")])
+
+
+def test_a_batch_too_large_is_told_as_that() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        trial(Stubborn(torch.OutOfMemoryError("1 GiB")), X, Y, Demand(gradient=1), [Passes("bfloat16")])
+
+
+def test_a_first_way_with_a_fault_is_not_chosen(cnn: nn.Module, times: Times) -> None:
+    first = Passes("bfloat16")
+    times({first: Tried(first, fault="no"), HALF: costing(HALF, 0.5, 0.5)})
+    assert trial(cnn, X, Y, Demand(gradient=1), [first, HALF], compiled=False).passes == HALF
 
 
 @pytest.mark.usefixtures("global_state_rests")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from holdfast import losses
+from holdfast.errors import InvalidInput
 from holdfast.speed.outer import adapt, autocast, laid_out
 from holdfast.speed.passes import Passes, Precision
 from holdfast.speed.stand_in import StandIn
@@ -118,6 +119,9 @@ def trial(
         ways: to choose from; another than the first must beat it by `MARGIN`.
         batch_statistics: of the searches, as in `modes.searching`.
         compiled: True for compiled passes without asking, False for none, None to try where the work is long enough.
+
+    Raises:
+        InvalidInput: none of the ways can be had.
     """
     begun = time.perf_counter()
     if len(ways) == 1 and compiled is not None:
@@ -139,9 +143,10 @@ def trial(
 
 
 def _best(tried: Sequence[Tried], demand: Demand) -> Tried:
-    first = tried[0]
     able = [one for one in tried if not one.fault]
-    best = min(able, key=lambda one: one.seconds(demand))
+    if not able:
+        raise InvalidInput(f"{tried[0].passes} passes cannot be had here ({tried[0].fault}); ask for float32")
+    first, best = able[0], min(able, key=lambda one: one.seconds(demand))
     return best if best.seconds(demand) * MARGIN <= first.seconds(demand) else first
 
 
@@ -194,7 +199,8 @@ class _Bench:
             for call in calls.values():
                 call()
         except Exception as error:  # compilers and networks from elsewhere raise what they like
-            if way.plain:
+            # Where eager passes find no room, others would not either, and whoever asks may halve the batch.
+            if way.plain or (isinstance(error, torch.OutOfMemoryError) and not way.compiled):
                 raise
             return Tried(way, fault=f"{type(error).__name__}: {error}".splitlines()[0][:200]), {}
         return Tried(way, compile_seconds=time.perf_counter() - begun if way.compiled else 0.0), calls
