@@ -164,6 +164,14 @@ class BoastsOfIt(FGSMRSAT):
         return True
 
 
+class HooksItself(PGDAT):
+    def loss(self, model: nn.Module, *arguments: Any) -> Loss:
+        handle = model.register_forward_hook(lambda *_: None)
+        found = super().loss(model, *arguments)
+        handle.remove()
+        return found
+
+
 class PenalisesHalfAGradient(Changed):
     def changed(self, loss: Loss, model: nn.Module, batch: Batch, *_: Any) -> Loss:
         x = batch.x.detach().requires_grad_()
@@ -207,6 +215,7 @@ class PenalisesHalfAGradient(Changed):
         (ChargesForItTwice, "`passes` is what a step costs; it says 3, counted are 2.333"),
         (KeepsItToItself, "`differentiates_twice` is said where a gradient is"),
         (BoastsOfIt, "`differentiates_twice` is said where a gradient is"),
+        (HooksItself, "a method whose loss registers hooks is not `compilable`"),
     ],
 )
 def test_a_broken_method_is_refused(method: type[Method], law: str) -> None:

@@ -107,6 +107,11 @@ class ADR(Method):
         parts |= {"clean_accuracy": accuracy(clean, batch.y), "adversary_accuracy": accuracy(attacked, batch.y)}
         return Loss(value, parts)
 
+    @property
+    def compilable(self) -> bool:
+        """Features are seen through hooks, which passes that were compiled without them do not notice."""
+        return super().compilable and not (self.local_compactness or self.global_compactness)
+
     def _adversary(self, model: nn.Module, batch: Batch, threat: ThreatModel, noise: Noise) -> Images:
         if self.robust_term == "cross_entropy":
             return search(self.inner, threat, model, batch, noise, self.batch_statistics)

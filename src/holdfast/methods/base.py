@@ -167,7 +167,8 @@ class Method(ABC):
 
     @property
     def compilable(self) -> bool:
-        """The outer passes may be compiled: no gradient of theirs is differentiated again, and none is asked within."""
+        """The outer passes may be compiled: no gradient of theirs is differentiated again, none is asked within, and no
+        hook is registered for them."""
         return not self.differentiates_twice
 
     @property

@@ -2,9 +2,11 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from holdfast.methods import Batch, Loss, Method, Progress, Task
 from holdfast.noise import Noise
@@ -50,6 +52,7 @@ def check_method(
             trial.check_warm_up()
             trial.check_memory()
             trial.check_precision()
+            trial.check_hooks()
         _Trial(method, threat, plain, shape, leaves_ball, leaves_box).check_order()
 
 
@@ -208,6 +211,25 @@ class _Trial:
         hook.remove()
         _check_loss(self.laws, loss)
         self.laws.require(not coarse, "a gradient that is differentiated again is computed outside of autocast")
+
+    def check_hooks(self) -> None:
+        """A network that was compiled before a hook was there goes past it, and what the hook should see is missing."""
+        placed = []
+
+        def place(module: nn.Module, *arguments: Any, **options: Any) -> RemovableHandle:
+            placed.append(module)
+            return own(module, *arguments, **options)
+
+        model, own = self.fresh(), nn.Module.register_forward_hook
+        state = self.state(model)
+        nn.Module.register_forward_hook = place  # type: ignore[assignment,method-assign]
+        try:
+            self.loss(model, state=state)
+        finally:
+            nn.Module.register_forward_hook = own  # type: ignore[method-assign]
+        self.laws.require(
+            not (placed and self.method.compilable), "a method whose loss registers hooks is not `compilable`"
+        )
 
     def check_order(self) -> None:
         """The loss belongs to the set of examples, not to their order."""
