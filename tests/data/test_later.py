@@ -1,9 +1,12 @@
 """A test split that begins later."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 
-from holdfast.data import Digits, Later, Source
+from holdfast.data import Digits, Folder, ImageSet, Later, Source, training_split
 from holdfast.errors import InvalidInput
 from holdfast.recipe import codec
 
@@ -16,6 +19,22 @@ def test_what_was_met_before_is_left_alone_and_the_training_split_stays() -> Non
     assert torch.equal(left.labels, whole.labels[100:])
     assert (later.name, left.name) == ("digits", "digits from 100/test")
     assert later.load("train").fingerprint == Digits().load("train").fingerprint
+
+
+def test_images_that_stay_in_their_files_are_left_alone_too(tmp_path: Path) -> None:
+    for split, count in (("train", 2), ("test", 5)):
+        for row in range(count):
+            for word in "ab":
+                (tmp_path / split / word).mkdir(parents=True, exist_ok=True)
+                Image.new("L", (4, 4), 20 * row).save(tmp_path / split / word / f"{row}.png")
+    later = Later(Folder(str(tmp_path)), 3)
+    files, images = later.files("test"), later.load("test")
+    assert files is not None
+    assert torch.equal(files.load().images, images.images)
+    assert files.name == images.name == f"{tmp_path.name} from 3/test"
+    assert len(images) == 7
+    assert isinstance(training_split(later), ImageSet), "so few are read at once"
+    assert Later(Digits(), 3).files("test") is None
 
 
 def test_it_is_written_down_with_where_it_begins() -> None:

@@ -11,6 +11,7 @@ from holdfast.data.loader import EpochLoader, Examples, ordered_batches
 from holdfast.data.names import UserSource, source
 from holdfast.data.parquet import Parquet
 from holdfast.data.source import Source
+from holdfast.data.streaming import training_split
 from holdfast.data.tensors import Tensors
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "UserSource",
     "ordered_batches",
     "source",
+    "training_split",
 ]

@@ -1,10 +1,15 @@
 """A source whose first test examples are left alone, because they were looked at before."""
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from holdfast.data.fileset import FileSet
 from holdfast.data.imageset import ImageSet
 from holdfast.data.source import Source
+from holdfast.data.streaming import undecoded
 from holdfast.errors import InvalidInput
+
+Split = TypeVar("Split", ImageSet, FileSet)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,14 @@ class Later:
 
     def load(self, split: str) -> ImageSet:
         """Read the split "train" or "test"; the name of what remains of the latter says where it begins."""
-        found = self.source.load(split)
+        return self._rest(split, self.source.load(split))
+
+    def files(self, split: str) -> FileSet | None:
+        """The same, undecoded, where the source has files."""
+        found = undecoded(self.source, split)
+        return None if found is None else self._rest(split, found)
+
+    def _rest(self, split: str, found: Split) -> Split:
         if split != "test":
             return found
         if self.first >= len(found):

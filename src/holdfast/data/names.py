@@ -8,11 +8,13 @@ from pathlib import Path
 
 from holdfast import userfile
 from holdfast.data.digits import Digits
+from holdfast.data.fileset import FileSet
 from holdfast.data.folder import Folder
 from holdfast.data.hub import HUB_IDS, Hub
 from holdfast.data.imageset import ImageSet
 from holdfast.data.parquet import Parquet, shards
 from holdfast.data.source import Source
+from holdfast.data.streaming import undecoded
 from holdfast.errors import DataError, InvalidInput, unknown
 
 # A folder with subfolders mnist, cifar10, ... of Parquet files: where these names are read from on offline machines.
@@ -57,6 +59,10 @@ class UserSource:
     def load(self, split: str) -> ImageSet:
         """Read the split "train" or "test"."""
         return self._source.load(split)
+
+    def files(self, split: str) -> FileSet | None:
+        """The same, undecoded, where the source has files."""
+        return undecoded(self._source, split)
 
 
 def source(text: str) -> Source:

@@ -11,7 +11,10 @@ SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 
 @runtime_checkable
 class Source(Protocol):
-    """Where images come from: a value, usually a frozen dataclass, that loads either split."""
+    """Where images come from: a value, usually a frozen dataclass, that loads either split.
+
+    One whose images lie in files may have a method `files(split)` besides, which gives a `FileSet`, or None.
+    """
 
     @property
     def name(self) -> str:

@@ -1,9 +1,10 @@
-"""Batches of images in files: decoded on threads, a few batches ahead of training.
+"""Images that stay in their files: which do, and their batches, decoded on threads a few ahead of training.
 
 Threads and not processes: Pillow lets go of the interpreter while it decodes, so threads fill all processors, and
 there is nothing to fork beside a running accelerator, to seed, or to send through shared memory.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +14,28 @@ from torch import Tensor
 
 from holdfast.data.decode import threads
 from holdfast.data.fileset import FileSet
+from holdfast.data.imageset import ImageSet
+from holdfast.data.source import Source
 from holdfast.typing import Images
 
+STREAMED = 4 << 30  # bytes; a training split that takes more when it is decoded stays in its files
 _AHEAD = 4  # batches that are being decoded while one is trained on
+
+
+def undecoded(source: Source, split: str) -> FileSet | None:
+    """A split as the files that it lies in; None where the source has none."""
+    files = getattr(source, "files", None)
+    found: FileSet | None = None if files is None else files(split)
+    return found
+
+
+def training_split(source: Source) -> ImageSet | FileSet:
+    """What a training takes its batches from: images in memory or, of files that would take more than `STREAMED` bytes,
+    the files. So it is a property of the data, and a run goes on with the same on another machine."""
+    files = undecoded(source, "train")
+    if files is None:
+        return source.load("train")
+    return files if len(files) * math.prod(files.shape) > STREAMED else files.load()
 
 
 def decoded(images: FileSet, batches: Iterator[Tensor]) -> Iterator[tuple[Tensor, Images]]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.data import Source
+from holdfast.data.streaming import undecoded
 from holdfast.errors import InvalidInput
 from holdfast.recipe import Recipe
 from holdfast.recipe.sources import source_of
@@ -51,11 +52,10 @@ def _nearest(source: Source) -> tuple[str, str]:
     )
 
 
-def _shape(source: Any) -> tuple[int, ...]:
+def _shape(source: Source) -> tuple[int, ...]:
     # A folder of image files knows its shape without reading all of them.
-    split = source.files("train") if hasattr(source, "files") else source.load("train")
-    shape: tuple[int, ...] = split.shape
-    return shape
+    files = undecoded(source, "train")
+    return source.load("train").shape if files is None else files.shape
 
 
 def _shaped(source: Any, like: Any) -> Source:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from holdfast.data import Examples, ImageSet, Source, Tensors
+from holdfast.data import Examples, ImageSet, Source, Tensors, training_split
 from holdfast.processes import Processes, processes
 from holdfast.recipe import Constant, Recipe
 from holdfast.training.trainer import Trainer
@@ -26,7 +26,7 @@ def in_memory(data: Source) -> Source:
     are."""
     if isinstance(data, Tensors):
         return data
-    split = data.load("train")
+    split = training_split(data)
     if not isinstance(split, ImageSet):
         return data
     pair = split.images, split.labels

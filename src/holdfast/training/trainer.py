@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from holdfast.data import EpochLoader, FileSet
+from holdfast.data import EpochLoader, FileSet, training_split
 from holdfast.errors import InvalidInput, TrainingDiverged
 from holdfast.methods import Progress, Task
 from holdfast.processes import Processes
@@ -48,7 +48,7 @@ class Trainer:
         self, recipe: Recipe, processes: Processes, folder: Path, checkpoint_seconds: float, progress: bool
     ) -> None:
         self.recipe, self.processes, self.folder = recipe, processes, folder
-        training, held_out = recipe.data.load("train").split_holdout(recipe.holdout, recipe.seed)
+        training, held_out = training_split(recipe.data).split_holdout(recipe.holdout, recipe.seed)
         _check(recipe, training.shape)
         order = recipe.batch_size, processes.device, recipe.seed, recipe.augment, processes.rank, processes.world
         self.loader = Replays(EpochLoader(training, *order), recipe.method.replays)
