@@ -77,7 +77,8 @@ def test_goes_back_and_stops(tmp_path: Path, tiny: Make, capsys: pytest.CaptureF
     assert found.outcome == "collapse"
     assert len(found.history) == fell + 1, "training went on"
     robust = found.history["robust_accuracy"]
-    assert max(robust[:fell]) - robust[fell] > 0.2
+    assert fell == 4, "the first epoch after it is early enough"
+    assert robust[fell] < 0.5 * max(robust[:fell])
     assert found.best["epoch"] < fell
     assert found.last["epoch"] == fell - 1
     told = capsys.readouterr().err

@@ -20,9 +20,17 @@ def test_finds_a_fall_spread_over_two_epochs() -> None:
     assert judge([0.40, 0.28, 0.15], [0.5, 0.5, 0.5]) == [2]
 
 
+def test_finds_the_fall_of_what_was_low() -> None:
+    assert judge([0.19, 0.00], [0.30, 0.95]) == [1]
+    assert judge([0.10, 0.15, 0.02, 0.14, 0.01], [0.3, 0.3, 0.5, 0.3, 0.6]) == [2, 4]
+
+
 @pytest.mark.parametrize(
     ("robust", "adversary"),
     [
+        ([0.19, 0.05], [0.30, 0.31]),  # so little is chance where the adversary is not beaten
+        ([0.19, 0.10], [0.30, 0.95]),  # more than half is left
+        ([0.09, 0.00], [0.30, 0.95]),  # nothing to speak of was there
         ([0.40, 0.21, 0.20], [0.5, 0.9, 0.95]),  # a fall of 0.2 exactly is none of more than 0.2
         ([0.40, 0.02, 0.01], [0.5, 0.3, 0.1]),  # both fall: a learning rate too great, not overfitting
         ([0.40, 0.02, 0.01], [None, None, None]),  # natural training has no adversary to overfit to

@@ -3,18 +3,22 @@
 Wong, Rice and Kolter (ICLR 2020, arXiv:2001.03994) stop one-step training when robust accuracy under PGD falls by more
 than 0.2 from one epoch to the next. Here the fall is measured from the best epoch so far, on held-out images, and it
 counts only while the accuracy at the training adversary holds: when both fall, the training merely went badly.
+Where robust accuracy is low to begin with, as at a large eps or with many classes, it cannot fall by 0.2; then losing
+more than half of it counts, 0.1 at least, while the accuracy at the training adversary grows.
 
 While eps warms up, accuracies at the full eps and at the training's eps are not comparable, and both grow harder from
 epoch to epoch. Then the held-out part is also attacked at the training's eps, and an epoch is compared with the one
 before it, whose eps was nearly the same: in a sound warm-up both accuracies fall together.
 
 One look an epoch, and none within it: the run goes back to the end of an epoch in any case, so an earlier alarm would
-save at most the rest of one epoch, at the price of an attack every few steps of all the others.
+save at most the rest of one epoch, at the price of an attack every few steps of all the others. Where weights are
+averaged it is the average that is looked at, so that SWA shows a fall some epochs later.
 """
 
 from dataclasses import asdict, dataclass
 
 FALL = 0.2
+LEAST, LEFT = 0.1, 0.5  # of a fall that counts where little was to lose, and of what it leaves
 HOLDS = 0.02  # a smaller change of the accuracy at the training adversary is noise
 
 REMEDIES = (
@@ -81,14 +85,22 @@ class Watch:
         """
         if adversary is None:
             return None
-        if self.robust - robust > FALL and adversary >= self.adversary - HOLDS:
+        if self._fell(robust, adversary):
             found = Collapse(epoch, self.epoch, robust, self.robust, adversary, self.adversary)
             news, self.down = not self.down, True
             return found if news else None
-        self.down = self.down and self.robust - robust > FALL
+        self.down = self.down and self._lost(robust)
         if robust >= self.robust or (warming and not self.down):
             self.epoch, self.robust, self.adversary = epoch, robust, adversary
         return None
+
+    def _fell(self, robust: float, adversary: float) -> bool:
+        grown = adversary - self.adversary
+        return self._lost(robust) and grown >= (-HOLDS if self.robust - robust > FALL else HOLDS)
+
+    def _lost(self, robust: float) -> bool:
+        lost = self.robust - robust
+        return lost > FALL or (lost > LEAST and robust < LEFT * self.robust)
 
     def state_dict(self) -> dict[str, int | float]:
         """What the next look depends on."""
