@@ -1,6 +1,6 @@
 """Steps that see the same batch again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.losses import cross_entropy
-from holdfast.methods import Batch, Loss, Method, Progress, Task
+from holdfast.methods import Batch, FreeAT, Loss, Method, Progress, Task
 from holdfast.methods.base import accuracy, mean
 from holdfast.noise import Noise
-from holdfast.recipe import Recipe
+from holdfast.recipe import SWA, Recipe
 from holdfast.threat import ThreatModel
-from holdfast.training import train, trainer
+from holdfast.training import averaging, train, trainer
+from holdfast.training.averaging import EpochAverage
 from holdfast.training.replays import Replays
 
 Make = Callable[..., Recipe]
@@ -38,6 +39,22 @@ def test_each_batch_comes_several_times_from_any_step_on(times: int, start: int,
     assert list(replays.batches(7, start)) == [(7, step) for step in seen]
     assert replays.steps_per_epoch == 3 * times
     assert not list(replays.batches(7, 3 * times))
+    assert list(replays.once(7)) == [(7, 0), (7, 1), (7, 2)]
+
+
+def test_the_statistics_of_an_average_are_taken_once(tmp_path: Path, tiny: Make) -> None:
+    """SWA measures BatchNorm on every batch of the epoch, of which Free has each eight times."""
+    passes: list[int] = []
+
+    class Counting(EpochAverage):
+        def end_epoch(self, step: int, inputs: Callable[[], Iterable[Tensor]]) -> None:
+            passes.append(len(list(inputs())))
+
+    recipe = tiny(method=FreeAT(replays=8), swa=SWA(start=0.0), epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(averaging, "EpochAverage", Counting)
+        train(recipe, tmp_path / "run", progress=False)
+    assert passes == [5]
 
 
 class Trace(nn.Module):

@@ -29,3 +29,7 @@ class Replays:
             for _ in range(done, self._times):
                 yield batch
             done = 0
+
+    def once(self, epoch: int) -> Iterator[Examples]:
+        """Every batch of an epoch, without its replays."""
+        return self._loader.batches(epoch)

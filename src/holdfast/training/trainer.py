@@ -143,7 +143,7 @@ class Trainer:
         self.read_losses(epoch)
         self.check_weights()
         self.processes.share_buffers(self.learner.model)
-        self.learner.end_epoch(self.step, lambda: (x for x, _, _ in self.loader.batches(epoch)))
+        self.learner.end_epoch(self.step, lambda: (x for x, _, _ in self.loader.once(epoch)))
         values = {**self.meter.epoch(), **self.stages.epoch(), **self.setting, **self.validate()}
         self.journal.epoch(epoch, self.step, values)
         if self.collapsed(epoch, values) and self.recipe.on_collapse == "stop":
