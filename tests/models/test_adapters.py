@@ -40,6 +40,18 @@ def any_keyword(**given):
 def wants_more(classes, temperature):
     return None
 
+def elsewhere(shape, classes):
+    class Placed(nn.Flatten):
+        place = "cuda"
+        def cpu(self):
+            self.place = "cpu"
+            return self
+        def forward(self, x):
+            if self.place != "cpu":
+                raise RuntimeError("Expected all tensors to be on the same device")
+            return super().forward(x)[:, :classes]
+    return Placed()
+
 def not_a_module():
     return "net"
 
@@ -64,6 +76,10 @@ def test_user_model_builds_from_a_class_or_a_function(models_file: str) -> None:
         assert model.training
         assert all(torch.equal(p, q) for p, q in zip(model.parameters(), again.parameters(), strict=True))
         assert model(torch.ones(2, 3, 2, 2)).shape == (2, 5)
+
+
+def test_a_network_that_was_put_elsewhere_is_brought_back(models_file: str) -> None:
+    assert UserModel(models_file, "elsewhere").build((3, 4, 4), 5, 0)(torch.zeros(2, 3, 4, 4)).shape == (2, 5)
 
 
 def test_checking_a_user_model_leaves_its_statistics_alone(models_file: str) -> None:

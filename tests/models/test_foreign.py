@@ -46,6 +46,11 @@ def greedy():
         return x.reshape(len(x), -1)[:, :5]
     return spoil
 
+def elsewhere():
+    def refuse(x):
+        raise RuntimeError("Expected all tensors to be on the same device")
+    return refuse
+
 def neither():
     return lambda x: x.no_such_thing
 
@@ -116,6 +121,21 @@ def test_torchscript_computes_what_was_saved_with_gradients(
     assert not is_blind(model)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("freeze", [False, True])
+def test_programs_answer_inputs_on_a_gpu(freeze: bool, bn_cnn: nn.Module, images: Tensor, tmp_path: Path) -> None:
+    def make() -> torch.jit.ScriptModule:
+        program = torch.jit.script(bn_cnn.eval())
+        return torch.jit.freeze(program) if freeze else program
+
+    model = load(written(make, tmp_path / "net.ts"))
+    expected = bn_cnn(images)
+    x = images.cuda().requires_grad_()
+    answer = model.cuda()(x)
+    torch.testing.assert_close(answer.cpu(), expected, atol=1e-3, rtol=1e-3)
+    assert torch.autograd.grad(answer.sum(), x)[0].is_cuda
+
+
 def test_frozen_programs_of_other_weights_are_other_models(cnn: nn.Module, tmp_path: Path) -> None:
     def frozen() -> torch.jit.ScriptModule:
         return torch.jit.freeze(torch.jit.script(cnn.eval()))
@@ -129,8 +149,9 @@ def test_frozen_programs_of_other_weights_are_other_models(cnn: nn.Module, tmp_p
 
 
 def test_files_that_are_no_programs_are_refused(cnn: nn.Module, tmp_path: Path) -> None:
-    torch.save(cnn.state_dict(), tmp_path / "weights.pt")
-    for name in ("weights.pt", "nonsense.ts"):
+    for name in ("weights.pt", "weights.pth"):
+        torch.save(cnn.state_dict(), tmp_path / name)
+    for name in ("weights.pt", "weights.pth", "nonsense.ts"):
         (tmp_path / "nonsense.ts").write_text("no zip")
         with pytest.raises(InvalidInput, match=rf"{name} is no TorchScript program .*torch.jit.save.*PATH.py:FUNCTION"):
             load(tmp_path / name)
@@ -179,6 +200,7 @@ def test_a_functions_file_and_name_tell_what_it_is(functions: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("elsewhere", r"takes neither an array of numpy nor a tensor.*on the same device"),
         ("neither", r"takes neither an array of numpy nor a tensor of shape \(2, 2, 6, 6\).*no_such_thing"),
         ("labels", r"returned \(2,\) for two examples; return logits \(2, 5\)"),
         ("nothing", r"answered with a NoneType .*return logits \[B, K\]"),

@@ -51,6 +51,25 @@ def test_logits_are_the_networks_at_any_batch_size(size: str | int, kind: Any, i
     assert is_blind(model)
 
 
+def test_a_gpu_is_asked_for_float32_and_by_each_process_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    begun, plain = [], onnxruntime.InferenceSession
+
+    def begin(path: str, providers: list[tuple[str, dict[str, str]]]) -> Any:
+        begun.extend(providers)
+        return plain(path, providers=["CPUExecutionProvider"])
+
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", begin)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    read(write(tmp_path / "net.onnx"))
+    assert begun == [("CUDAExecutionProvider", {"use_tf32": "0", "device_id": "1"}), ("CPUExecutionProvider", {})]
+
+
 def test_the_output_called_logits_is_taken(images: Tensor, tmp_path: Path) -> None:
     model = read(write(tmp_path / "net.onnx", outputs=("label", "logits")))
     torch.testing.assert_close(model(images), -images.flatten(1) @ torch.from_numpy(WEIGHT))

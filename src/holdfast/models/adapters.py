@@ -103,7 +103,8 @@ class UserModel(Architecture):
     def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         maker = self._maker()
         given = {"shape": shape, "classes": classes}
-        network = self._module(maker(**{name: given[name] for name in self._accepted(maker)}), shape)
+        # A function may have put its network on a device; networks are built on the CPU, and moved when it is known.
+        network = self._module(maker(**{name: given[name] for name in self._accepted(maker)}), shape).cpu()
         check_logits(self.label, network, shape, classes)
         return network
 

@@ -1,6 +1,7 @@
 """Models that answer with logits and hide everything else: functions of the user's, and ONNX files."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from glob import escape
 from pathlib import Path
@@ -14,7 +15,7 @@ from holdfast.errors import InvalidInput, MissingExtra
 from holdfast.typing import Images, Logits
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
-_REFUSALS = (TypeError, AttributeError, ValueError)  # of a function that was given the wrong kind of array
+_REFUSALS = (TypeError, AttributeError, ValueError, RuntimeError)  # of a function that was given the wrong array
 
 
 class Identified(nn.Module):
@@ -123,9 +124,10 @@ def onnx(path: Path) -> BlackBox:
         import onnxruntime
     except ImportError as error:
         raise MissingExtra(f"ONNX files need onnxruntime ({error}): pip install 'holdfast[onnx]'") from error
-    wanted = [
-        p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()
-    ]
+    # A result says that float32 is float32; each process that torchrun starts has a device of its own.
+    on_gpu = {"use_tf32": "0", "device_id": os.environ.get("LOCAL_RANK", "0")}
+    options: dict[str, dict[str, str]] = {"CUDAExecutionProvider": on_gpu, "CPUExecutionProvider": {}}
+    wanted = [one for one in options.items() if one[0] in onnxruntime.get_available_providers()]
     try:
         session = onnxruntime.InferenceSession(str(path), providers=wanted)
     except Exception as error:  # onnxruntime's errors have no other base

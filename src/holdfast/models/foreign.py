@@ -31,7 +31,7 @@ def loader(text: str) -> tuple[str, Loader] | None:
             - timm:NAME and hf-hub:ORG/NAME, with their published weights (extra `timm`)
             - robustbench:NAME or robustbench:DATA/NORM/NAME, e.g. robustbench:cifar10/L2/Standard; the former is
               cifar10/Linf (package robustbench)
-            - PATH.ts, PATH.pt, written by torch.jit.save
+            - PATH.ts, PATH.pt, PATH.pth, written by torch.jit.save
             - PATH.onnx (extra `onnx`), without gradients
 
     Returns:
@@ -46,7 +46,7 @@ def loader(text: str) -> tuple[str, Loader] | None:
     if kind in named and name:
         load, short = named[kind], re.sub(r"[^\w.-]+", "-", text)
         return short, lambda shape, classes: _checked(text, load(name), shape, classes)
-    files = {".ts": _torchscript, ".pt": _torchscript, ".onnx": onnx}
+    files = {".ts": _torchscript, ".pt": _torchscript, ".pth": _torchscript, ".onnx": onnx}
     path_of = Path(text).expanduser()
     if path_of.suffix in files and not path_of.is_dir():
         read = files[path_of.suffix]
@@ -75,7 +75,11 @@ class Anything(UserModel):
 
 
 class Scripted(Identified):
-    """A TorchScript program; a frozen one has no weights of its own, so the file's digest says which it is."""
+    """A TorchScript program.
+
+    A frozen one has no weights of its own, but constants that stay on the CPU: it is asked there, wherever its inputs
+    are, and the file's digest says which it is.
+    """
 
     def __init__(self, network: nn.Module, digest: bytes) -> None:
         super().__init__(digest)
@@ -83,10 +87,11 @@ class Scripted(Identified):
             if not hasattr(module, "training"):
                 module.training = False  # torch.jit.freeze takes the flag away, and nn.Module.eval() sets it
         self.network = network
+        self.frozen = not any(True for _ in network.state_dict())
 
     def forward(self, x: Images) -> Logits:
         """[B, ...] -> [B, K]."""
-        logits: Logits = self.network(x)
+        logits: Logits = self.network(x.cpu()).to(x.device) if self.frozen else self.network(x)
         return logits
 
 
