@@ -1,5 +1,6 @@
 """PGD against a hand-written loop, its early stop and its laws."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,3 +128,18 @@ def test_a_uniform_start_needs_a_ball() -> None:
 
 def test_the_first_number_is_that_of_steps() -> None:
     assert PGD(20) == PGD(steps=20, restarts=1)
+
+
+def test_a_row_whose_success_was_refuted_moves_on(linear: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Whoever judges may see another class than the search did, by rounding; standing still would waste the budget."""
+    attack, threat = PGD(steps=3, initial=Zero(), early_stop=True), Linf(0.1)
+    wrong = (linear(images).argmax(dim=1) + 1) % 5
+    claimed = attack.step(threat, linear, attack.start(threat, images, wrong, Noise.of(0, torch.arange(12))))
+    assert claimed.success.all()
+    assert torch.equal(attack.step(threat, linear, claimed).point, claimed.point), "what is believed stays"
+    refuted = replace(claimed, success=claimed.success & (torch.arange(12) >= 6))
+    after = attack.step(threat, linear, refuted)
+    moved = (after.point != claimed.point).flatten(1).any(dim=1)
+    assert moved.tolist() == [True] * 6 + [False] * 6
+    assert after.success.tolist() == [False] * 6 + [True] * 6
+    assert attack.step(threat, linear, after).success[:6].any(), "another point may be claimed again"

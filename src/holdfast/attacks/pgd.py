@@ -12,14 +12,15 @@ from holdfast.attacks.initial import Initial, Uniform
 from holdfast.errors import InvalidInput
 from holdfast.noise import Noise
 from holdfast.threat import ThreatModel
-from holdfast.typing import Classifier, Images, Labels
+from holdfast.typing import Classifier, Images, Labels, Mask
 
 
 @dataclass
 class PGDState(State):
-    """A search of PGD: besides the common fields, what its rule remembers."""
+    """A search of PGD: besides the common fields, what its rule remembers and what early stopping holds."""
 
     memory: Tensor  # [B, slots, ...]
+    held: Mask  # rows that the last step left where they were, because the model was wrong there
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,22 @@ class PGD(Attack[PGDState]):
             # A row may be held at its first point, which therefore has to be allowed already.
             point = self.constrain(threat, x, point)
         memory = x.new_zeros(len(x), self.rule.slots, *x.shape[1:])
-        return PGDState(**vars(opening(x, y, noise, target, point)), memory=memory)
+        opened = opening(x, y, noise, target, point)
+        return PGDState(**vars(opened), memory=memory, held=torch.zeros_like(opened.success))
 
     def step(self, threat: ThreatModel, model: Classifier, state: PGDState) -> PGDState:
         at = self.look(model, state)
         direction, memory = self.rule(threat, at.gradient, state.memory, state.iteration)
         moved = (self._length(threat, state) * direction).add_(state.point)
         moved = self.constrain(threat, state.x, moved)
-        success = state.success
+        success = held = state.success
         if self.early_stop:
-            success = at.wrong
-            moved = torch.where(rows(at.wrong, moved), state.point, moved)
-        return replace(state, point=moved, x_adv=moved, success=success, memory=memory, iteration=state.iteration + 1)
+            # What was held and is no success any more was refuted by whoever judges: the search goes on.
+            success = held = at.wrong & (state.success | ~state.held)
+            moved = torch.where(rows(held, moved), state.point, moved)
+        return replace(
+            state, point=moved, x_adv=moved, success=success, memory=memory, held=held, iteration=state.iteration + 1
+        )
 
     def look(self, model: Classifier, state: PGDState) -> Evaluated:
         """Ask the model at `state.point` for logits and the criterion's gradient."""
