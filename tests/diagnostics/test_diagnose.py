@@ -1,5 +1,9 @@
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -27,6 +31,32 @@ def test_everything_in_one_call(colour_cnn: nn.Module, colours: ImageSet, tmp_pa
     assert found.versions["torch"] == torch.__version__
 
 
+def numbers(part: Any) -> list[float]:
+    """All numbers that a result is made of."""
+    if is_dataclass(part):
+        return [number for field in fields(part) for number in numbers(getattr(part, field.name))]
+    if isinstance(part, Mapping):
+        return [number for value in part.values() for number in numbers(value)]
+    if isinstance(part, (list, tuple, np.ndarray)):
+        return [number for value in part for number in numbers(value)]
+    return [float(part)] if isinstance(part, (int, float, np.number)) else []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ALL)
+def test_a_gpu_sees_what_the_cpu_sees(name: str, colour_cnn: nn.Module, colours: ImageSet) -> None:
+    found = [
+        diagnose(colour_cnn, colours, Linf("8/255"), which=(name,), device=device, progress=False)
+        for device in ("cpu", "cuda")
+    ]
+    for result in found:
+        assert result.versions
+    plain = [replace(result, versions={}, seconds=0.0) for result in found]
+    there, here = (numbers(result) for result in plain)
+    assert len(here) > 10
+    np.testing.assert_allclose(here, there, atol=1e-2, rtol=1e-2)
+
+
 def test_parts_do_not_depend_on_each_other(colour_cnn: nn.Module, colours: ImageSet) -> None:
     whole = diagnose(colour_cnn, colours, L2(0.5), progress=False)
     for name in ("alignment", "invariance"):
@@ -46,8 +76,6 @@ def test_tables_have_no_invariances(cnn: nn.Module) -> None:
 
 
 def test_published_arrays_take_the_place_of_ours(colour_cnn: nn.Module, colours: ImageSet, tmp_path: Path) -> None:
-    import numpy as np
-
     pixels = colours.images.permute(0, 2, 3, 1).repeat(5, 1, 1, 1).numpy()
     np.save(tmp_path / "snow.npy", pixels)
     np.save(tmp_path / "labels.npy", colours.labels.repeat(5).numpy().astype(np.uint8))
