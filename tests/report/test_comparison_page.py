@@ -37,6 +37,10 @@ def test_differences_stand_both_ways_with_their_verdict(comparison: Comparison, 
     assert "2 of the 3 differences in robust accuracy are beyond noise" in " ".join(page.split())
 
 
+def test_it_says_by_which_passes_the_attacks_searched(comparison: Comparison) -> None:
+    assert "Attacks searched by float32 passes;" in " ".join(render_comparison(comparison).split())
+
+
 def test_what_is_missing_is_said(comparison: Comparison) -> None:
     page = " ".join(render_comparison(comparison).split())
     assert "Not measured yet: late." in page

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 
 from holdfast.report.models import compare, data_name, disagreements, examples, groups, name_models, same_examples
+from holdfast.results import Protocol
 
 
 def test_labels_are_unique(make_evaluation: Any) -> None:
@@ -11,7 +12,11 @@ def test_labels_are_unique(make_evaluation: Any) -> None:
     again = make_evaluation("a", seed=1, gallery=0)
     assert [m.label for m in name_models([a, b])] == ["a", "b"]
     assert [m.label for m in name_models([a, b, again])] == ["a (a-s0)", "b", "a (a-s1)"]
-    assert [m.label for m in name_models([a, a])] == ["a (a-s0) #1", "a (a-s0) #2"]
+    assert [m.label for m in name_models([a, a])] == ["a #1", "a #2"]
+    other = replace(a, protocol=Protocol("quick", "1"), threat=replace(a.threat, eps=0.1, eps_text="0.1"))
+    assert [m.label for m in name_models([a, other])] == [f"a ({a.protocol.name})", "a (quick)"]
+    wider = replace(other, threat=replace(a.threat, eps=0.2, eps_text="0.2"))
+    assert [m.label for m in name_models([other, wider])] == ["a (Linf 0.1)", "a (Linf 0.2)"]
     assert [m.label for m in name_models([replace(a, run=None), b, replace(a, run=None)])] == ["a #1", "b", "a #2"]
     assert [(m.colour, m.dash) for m in name_models([a, b, again])] == [(0, 0), (1, 0), (0, 1)]
 

@@ -39,9 +39,7 @@ def render_comparison(comparison: Comparison) -> str:
         "courses": _courses(comparison, paints),
         "findings": _findings(comparison),
         "level": LEVEL,
-        "searches": sorted(
-            {e.versions.get("precision", "") for x in comparison.entrants for e in x.evaluations} - {""}
-        ),
+        "searches": sorted({e.precision for entrant in comparison.entrants for e in entrant.evaluations}),
         "endings": endings,
         "evaluation": next((e for entrant in comparison.entrants for e in entrant.evaluations), None),
     }

@@ -47,11 +47,14 @@ class Group:
 
 
 def name_models(evaluations: Sequence[Evaluation]) -> tuple[Model, ...]:
-    """Give each evaluation a label of its own: the model's name, with the run folder where that is not enough."""
-    times = Counter(evaluation.model for evaluation in evaluations)
-    labels = [f"{e.model} ({PurePath(e.run).name})" if times[e.model] > 1 and e.run else e.model for e in evaluations]
+    """Give each evaluation a label of its own: the model's name, and in what it differs from others of that name."""
+    names = list(dict.fromkeys(evaluation.model for evaluation in evaluations))
+    apart = {name: _telling([_marks(e) for e in evaluations if e.model == name]) for name in names}
+    labels = []
+    for e in evaluations:
+        told = ", ".join(filter(None, (_marks(e)[column] for column in apart[e.model])))
+        labels.append(f"{e.model} ({told})" if told else e.model)
     again = Counter(labels)
-    names = list(times)
     seen: Counter[str] = Counter()
     models: list[Model] = []
     for index, (label, evaluation) in enumerate(zip(labels, evaluations, strict=True)):
@@ -60,6 +63,29 @@ def name_models(evaluations: Sequence[Evaluation]) -> tuple[Model, ...]:
         dash = sum(model.evaluation.model == evaluation.model for model in models)
         models.append(Model(index, unique, evaluation, names.index(evaluation.model), dash))
     return tuple(models)
+
+
+def _marks(evaluation: Evaluation) -> tuple[str, ...]:
+    """What may tell evaluations of one model apart."""
+    return (
+        PurePath(evaluation.run).name if evaluation.run else "",
+        evaluation.protocol.name,
+        f"{evaluation.threat.norm} {evaluation.threat.eps_text}",
+        data_name(evaluation),
+        f"{len(evaluation.verdicts):,} examples",
+        f"seed {evaluation.seed}",
+    )
+
+
+def _telling(rows: Sequence[tuple[str, ...]]) -> list[int]:
+    """The columns that tell rows apart which those before them do not."""
+    chosen: list[int] = []
+    kinds = 1
+    for column in range(len(rows[0])):
+        now = len({tuple(row[k] for k in (*chosen, column)) for row in rows})
+        if now > kinds:
+            chosen, kinds = [*chosen, column], now
+    return chosen
 
 
 def same_examples(one: Evaluation, other: Evaluation) -> bool:
