@@ -14,6 +14,9 @@ import pytest
 
 import holdfast.training
 from holdfast.cli import folders, main
+from holdfast.cli.choose import begin
+from holdfast.cli.recipes import _given
+from holdfast.data import Hub
 from holdfast.evaluation.protocols import PROTOCOLS
 from holdfast.methods import METHODS
 from holdfast.recipe import Recipe
@@ -146,6 +149,22 @@ def test_a_recipe_is_shown_with_the_source_of_every_number(capsys: Capture) -> N
     assert rows["threat.eps"] == ["0.031", "[1]"]
     assert rows["method.inner.step_size"] == ["7/31", "[1]"]
     assert "[1]   Zhang et al. 2019 (arXiv:1901.08573), TRADES 6e8e11b" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "method", "given"),
+    [("mnist", "atlas", "--data mnist"), ("cifar10_speedrun", "atlas", "--data cifar10 --recipe cifar10_speedrun")],
+)
+def test_the_command_that_a_recipe_ends_with_trains_by_it(data: str, method: str, given: str, capsys: Capture) -> None:
+    assert main(["recipes", "show", data, method]) == 0
+    assert f"holdfast train {method} {given} --set FIELD=VALUE" in capsys.readouterr().out
+    options = given.split()
+    found, _, _ = begin(method, options[1], options[3] if len(options) > 2 else None)
+    assert replace(found, data=recipe(data, method).data) == recipe(data, method)
+
+
+def test_data_of_a_hub_that_has_no_short_name_are_named_in_full() -> None:
+    assert _given("imagenet", Hub("ILSVRC/imagenet-1k", name="imagenet")) == "ILSVRC/imagenet-1k --recipe imagenet"
 
 
 def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,8 +106,9 @@ def test_a_missing_extra_and_a_missing_network_are_told_apart(monkeypatch: pytes
     assert "pip install 'holdfast[timm]'" in capsys.readouterr().err
 
 
-def test_fail_under_is_a_share(capsys: Capture) -> None:
+@pytest.mark.parametrize("share", ["45", "half", "nan"])
+def test_fail_under_is_a_share(share: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", "r", "--fail-under", "45"])
+        main(["evaluate", "r", "--fail-under", share])
     assert stop.value.code == 2
     assert "write 0.45 for 45 %" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
     common.add_argument("--eps", help="radius of the threat model, e.g. 8/255")
     common.add_argument("--norm", help="Linf, L2 or L1; needs --eps")
     common.add_argument("--batch-size", help="images in one optimizer step")
-    common.add_argument("--precision", help="float32, or bfloat16 for the passes")
+    common.add_argument("--precision", help="of the trainings' passes: float32, bfloat16 or auto")
     common.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any other field; repeat")
     tuned = parser.add_argument_group("hyper-parameters")
     tuned.add_argument(

@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="RUN", help="the folder of a run, or PATH.py:FUNCTION that returns a network")
+    parser.add_argument("model", metavar="MODEL", help="the folder of a run, or what else `holdfast evaluate` takes")
     parser.add_argument("--which", metavar="NAMES", help="some of the diagnostics, with commas (default: all)")
     parser.add_argument("--n", "-n", type=int, default=100, help="the first N test images (default: 100)")
     add_options(parser)
@@ -91,6 +91,7 @@ def _asked(options: argparse.Namespace) -> list[str]:
 def _folder(options: argparse.Namespace, subject: "Subject") -> Path:
     """Below the run, with a name that tells diagnostics of one model apart."""
     parts = [label(options, subject.threat), *(_asked(options) if options.which else ())]
+    parts += [options.corrupted.name] if options.corrupted else []
     above = Path(subject.run) / DIAGNOSTICS if subject.run else Path(DIAGNOSTICS) / subject.folder.name
     return above / "-".join(parts)
 

@@ -73,7 +73,10 @@ def add(commands: Any) -> None:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is no share; write 0.45 for 45 %")
     return value

@@ -1,9 +1,12 @@
 """`holdfast recipes`: what is trained how, and who says so."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.layout import table
+
+if TYPE_CHECKING:
+    from holdfast.data import Source
 
 _EPILOG = """\
 examples:
@@ -17,8 +20,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "recipes",
         help="list the recipes, or show one with the source of every number",
-        description="List the recipes that `holdfast train METHOD --data DATA` takes. Where a pair has a published "
-        "recipe it is that one; 'ours' marks what nobody has published.",
+        description="List the recipes that `holdfast train METHOD --data DATA --recipe NAME` takes; without --recipe "
+        "it is that of the data. Where a pair has a published recipe it is that one; 'ours' marks what nobody has published.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,5 +68,14 @@ def run_show(options: argparse.Namespace) -> int:
     print(table(rows, ("field", "value", "source")))
     print()
     print(table([(f"[{number}]", source) for source, number in numbers.items()], ("", "sources")))
-    print(f"\nChange any field: holdfast train {options.method} --data {options.data} --set FIELD=VALUE")
+    data = _given(options.data, found.data)
+    print(f"\nChange any field: holdfast train {options.method} --data {data} --set FIELD=VALUE")
     return 0
+
+
+def _given(name: str, source: "Source") -> str:
+    """The data, and the recipe where another name finds it, as `holdfast train` takes them."""
+    from holdfast.data.hub import HUB_IDS, Hub
+
+    own = source.id if isinstance(source, Hub) and source.name not in HUB_IDS else source.name
+    return own if own == name else f"{own} --recipe {name}"
