@@ -52,10 +52,10 @@ $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/installed-test $(VENV)/installed
 
-# Other packages, to compare with, apart from Holdfast's own; without them their rows are left out.
+# Other packages, to compare with, apart from Holdfast's own; without them their rows are left out, and the next call
+# asks for them again.
 $(VENV)/peers: $(VENV)/bin/python benchmarks/requirements-peers.txt
-	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $@ -r benchmarks/requirements-peers.txt || mkdir -p $@
-	touch $@
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $@ -r benchmarks/requirements-peers.txt && touch $@ || true
 
 clean:
 	rm -rf $(VENV) runs/demo report.html .mypy_cache .pytest_cache .ruff_cache

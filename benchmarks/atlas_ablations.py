@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.atlas_candidates import JacobianAtAdversary, MarginPoint, Neighbours, Remembered, ToTheBoundary
-from benchmarks.harness import commits
+from benchmarks.harness import commits, device_of, machines
 from benchmarks.pictures import line_chart, sheet
 
 from holdfast.attacks import APGD, DLR, FGSMRS, NFGSM, PGD, Square, Uniform
@@ -38,7 +38,6 @@ from holdfast.methods import (
     WorstPoint,
 )
 from holdfast.models import WongCNN
-from holdfast.provenance import versions
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.report.charts import Axis
 from holdfast.results import Comparison, Entrant
@@ -128,7 +127,7 @@ def base() -> Recipe:
 
 def finished(out: Path, n: int) -> Comparison:
     """What the folder holds."""
-    found = resume(out, Terms(base(), Budget(PASSES, "passes"), JUDGE, n, 0, 1.0, "cpu"))
+    found = resume(out, Terms(base(), Budget(PASSES, "passes"), JUDGE, n, 0, 1.0, device_of(out)))
     return gather(out, found)
 
 
@@ -192,7 +191,6 @@ def _line(entrant: Entrant) -> str:
 
 def page(found: Comparison, n: int, out: Path) -> str:
     """The Markdown page."""
-    made = versions("cpu")
     order = {label: place for place, label in enumerate(ALL)}
     rows = sorted(found.measured, key=lambda entrant: order.get(entrant.label, len(order)))
     missing = [label for label in ALL if label not in {entrant.label for entrant in rows}]
@@ -208,8 +206,8 @@ def page(found: Comparison, n: int, out: Path) -> str:
     told = f"""MNIST, Linf 0.3, small CNN of Wong et al., Adam one-cycle, batch 128, {PASSES} passes for each training
         image whatever a step costs, bfloat16. {n:,} of the last {KEPT:,} training images, kept back from training,
         stand in for test images, which no row has met; attacked by {attacks}. In brackets the 95 % interval over
-        seeds and examples, then each seed. {made["device"]}, one thread, torch
-        {made["torch"]}, trained at {commits(out, "runs/*/recipe.json")}."""
+        seeds and examples, then each seed.
+        {machines(out, "runs/*/recipe.json")}, trained at {commits(out, "runs/*/recipe.json")}."""
     head = "| row | clean | robust | | each seed | passes a step | epochs | processor s | |"
     return "\n".join(
         [

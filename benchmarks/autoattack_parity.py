@@ -11,8 +11,10 @@ What one package found with one attack is one file in <out>; what is there is no
 ours remove the files of ours (*-ours.json) and run the same command: it compares with the verdicts kept from theirs.
 benchmarks/autoattack_parity.md is written from all files in <out>.
 
-A pass is one example through the model once. Seconds are processor seconds on one thread, and are shown where both
-packages ran in the same process. `--seed` repeats with other random numbers, for the spread that chance gives.
+Ours searches in float32 here; benchmarks/precision_autoattack.md compares that with the cheaper passes that `evaluate`
+takes where they are faster. A pass is one example through the model once. Seconds are processor seconds on one thread,
+and are shown where both packages ran in the same process. `--seed` repeats with other random numbers, for the spread
+that chance gives.
 """
 
 import argparse
@@ -144,6 +146,7 @@ def ours(model: nn.Module, images: ImageSet, ball: ThreatModel, case: Case, batc
         n=case.n,
         seed=case.seed,
         batch_size=batch_size,
+        precision="float32",
         with_curves=False,
         gallery=0,
         progress=False,
@@ -250,6 +253,7 @@ Claim: our AutoAttack, and each of its attacks alone, gives the verdicts of the 
 Several robust accuracies in a cell are those of seeds 0, 1, …; "same verdict" is the mean over pairs of ours and \
 theirs, and the column after it says how often pyautoattack agrees with itself under another seed.
 Seconds are processor seconds on one thread, where both ran in one process; they and the passes are of seed 0.
+Ours searched in float32; precision_autoattack.md compares that with cheaper passes. \
 Victims named convex_adversarial are published networks (github.com/locuslab/convex_adversarial at 2cd8149, files in \
 benchmarks/convex_adversarial.py); the others were trained by the script.
 

@@ -114,20 +114,39 @@ def made(device: torch.device | str, command: str) -> Record:
     return found
 
 
+def machine(made: Mapping[str, Any]) -> str:
+    """Device, threads where they matter, and torch."""
+    threads = "one thread" if made["threads"] == "1" else f"{made['threads']} threads"
+    return f"{made['device']}, {'' if 'NVIDIA' in made['device'] else f'{threads}, '}torch {made['torch']}"
+
+
 def provenance(made: Mapping[str, Any]) -> str:
     """One sentence of it for the page."""
-    threads = "one thread" if made["threads"] == "1" else f"{made['threads']} threads"
     load = f", load average at the start {made['load'][0]} on {made['cores']} cores" if "load" in made else ""
     return (
         f"`{made['command']}` at {made.get('commit', 'unknown')[:12]}{'+changes' * ('+' in made.get('commit', ''))}: "
-        f"{made['device']}, {threads}, torch {made['torch']}, Python {made['python']}{load}."
+        f"{machine(made)}, Python {made['python']}{load}."
     )
 
 
 def commits(out: Path, records: str) -> str:
     """The commits that made the records below `out` which match a pattern."""
-    found = [json.loads(path.read_text()) for path in out.glob(records)]
-    return ", ".join(sorted({record["versions"].get("commit", "unknown")[:12] for record in found}))
+    return ", ".join(sorted({made.get("commit", "unknown")[:12] for made in _versions(out, records)}))
+
+
+def machines(out: Path, records: str) -> str:
+    """The machines that did."""
+    return "; ".join(sorted({machine(made) for made in _versions(out, records)}))
+
+
+def _versions(out: Path, records: str) -> list[Record]:
+    return [json.loads(path.read_text())["versions"] for path in out.glob(records)]
+
+
+def device_of(comparison: Path) -> str:
+    """What kind of device the runs in a comparison's folder were begun on."""
+    device: str = json.loads((comparison / "comparison.json").read_text())["terms"]["device"]
+    return device
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

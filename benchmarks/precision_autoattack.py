@@ -1,12 +1,12 @@
 """Claim: AutoAttack by cheaper passes gives the verdicts of a full float32 run.
 
     HOLDFAST_DATA=<folder with mnist/> python benchmarks/precision_autoattack.py --out runs/precision \\
-        --victims runs/parity/victims/mnist-fgsm_rs runs/parity/victims/mnist-pgd_at --n 1000
+        --victims runs/claims-mnist/runs/one-step-ADV-s0 runs/claims-mnist/runs/PGD-3-ADV-s0 --n 1000
 
-Each victim, a folder of a training run, is measured with `precision="float32"` and with `precision="bfloat16"`, on the
-same first n test images, one after the other on one thread; records are kept in <out>/<victim>-<n>-<precision>.json,
-and what is there is not measured again. benchmarks/precision_autoattack.md is written from them. Seconds are those of
-the processor.
+Each victim, a folder of a training run (those are of `python -m benchmarks.claims mnist`), is measured with
+`precision="float32"` and with `precision="bfloat16"`, on the same first n test images, one after the other on one
+thread; records are kept in <out>/<data>-<victim>-<n>-<precision>.json, and what is there is not measured again.
+benchmarks/precision_autoattack.md is written from them. Seconds are those of the processor.
 """
 
 import argparse
@@ -46,14 +46,14 @@ def measure(folder: Path, data: str, n: int, precision: str) -> dict[str, Any]:
         progress=False,
     )
     return {
-        "victim": folder.name,
+        "victim": f"{data}, {folder.name}",
         "threat": str(ball),
         "n": n,
         "robust": found.verdicts.robust.tolist(),
         "passes": found.precision,
         "cpu_seconds": time.process_time() - since,
         "model_share": {name: round(cost.model_share, 3) for name, cost in found.passes.items()},
-        "command": f"precision_autoattack.py --data {data} --n {n}",
+        "command": f"benchmarks/precision_autoattack.py --victims .../{folder.name} --data {data} --n {n} --out ...",
         "versions": versions("cpu"),
     }
 
@@ -94,6 +94,8 @@ def write(out: Path, page: Path) -> None:
         f"The claim holds for {sum(holds)} of {len(holds)} victims: at least {100 * AGREES:.1f} % of the verdicts the "
         f"same, and robust accuracy not more than {100 * HIGHER:.1f} points higher.",
         "",
+        "Victims are runs of `python -m benchmarks.claims`, whose pages are claims_mnist.md and claims_cifar10.md.",
+        "",
         "One run each. Commands: " + "; ".join(sorted({f"`{record['command']}`" for record in described})) + ".",
         "",
         "Made with " + ", ".join(f"{name} {' and '.join(values)}" for name, values in made.items()) + ".",
@@ -113,7 +115,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for folder in options.victims:
         for precision in PRECISIONS:
-            path = options.out / f"{folder.name}-{options.n}-{precision}.json"
+            path = options.out / f"{options.data}-{folder.name}-{options.n}-{precision}.json"
             if not path.exists():
                 path.write_text(json.dumps(measure(folder, options.data, options.n, precision)))
     write(options.out, options.page)

@@ -13,14 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
-from benchmarks.harness import commits
+from benchmarks.harness import commits, machines
 
 from holdfast.attacks import APGD, DLR, FGSMRS, PGD, Uniform
 from holdfast.data import source
 from holdfast.evaluation import Protocol, evaluate
 from holdfast.methods import ATLAS, FGSMRSAT, PGDAT, Method
 from holdfast.models import WongCNN
-from holdfast.provenance import versions
 from holdfast.recipe import Adam, OneCycle, Recipe
 from holdfast.results import Evaluation
 from holdfast.threat import Linf
@@ -74,13 +73,11 @@ def text(values: list[float]) -> str:
 
 def page(found: dict[str, dict[str, list[dict[str, object]]]], out: Path) -> str:
     """The page, of nothing but what was measured."""
-    made_by = versions("cpu")
     lines = [
         "# Training in bfloat16 against float32, MNIST at Linf 0.3",
         "",
         f"`python -m benchmarks.precision_mnist --out {OUT}` at {commits(out, '*/recipe.json')}; "
-        f"{made_by['device']}, {made_by['threads']} "
-        f"thread, torch {made_by['torch']}. "
+        f"{machines(out, '*/recipe.json')}. "
         f"WongCNN, batch 128, {SEEDS} seeds; accuracy in percent on the first {EXAMPLES} test images, mean ± standard "
         "deviation over the seeds; robust to PGD-40 and APGD-DLR-50, one start each. The difference is taken seed by "
         "seed. Trainings of about a minute: benchmarks/claims_mnist.md compares the methods.",

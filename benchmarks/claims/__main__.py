@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.claims.claim import QUARTER, Setting
 from benchmarks.claims.page import accuracies, page
+from benchmarks.harness import device_of
 from benchmarks.pictures import bars
 
 from holdfast.comparison import Budget, compare
@@ -77,7 +78,8 @@ def finished(setting: Setting, out: Path) -> Comparison:
     """What the folder holds."""
     base = setting.base()
     attacks = protocol("autoattack", base.threat)
-    terms = Terms(base, Budget.parse(setting.budget), attacks, setting.n, setting.trials, setting.trial_share, "cpu")
+    budget, device = Budget.parse(setting.budget), device_of(out)
+    terms = Terms(base, budget, attacks, setting.n, setting.trials, setting.trial_share, device)
     return gather(out, resume(out, terms))
 
 
@@ -95,7 +97,8 @@ def main() -> None:
     found = finished(setting, arguments.out)
     place = arguments.page or Path(__file__).parents[1] / f"claims_{arguments.setting}.md"
     folder = setting.base().data.name
-    command = f"HOLDFAST_DATA=<folder with {folder}/> python -m benchmarks.claims {arguments.setting} --out runs/claims"
+    name = arguments.setting
+    command = f"HOLDFAST_DATA=<folder with {folder}/> python -m benchmarks.claims {name} --out runs/claims-{name}"
     place.write_text(page(setting, found, arguments.out, command, place.with_suffix(".svg").name))
     bars(accuracies(found), "% of test images", place.with_suffix(".svg"))
     write_comparison(found, arguments.out / "comparison.html")

@@ -7,10 +7,9 @@ from math import isfinite
 from pathlib import Path
 
 from benchmarks.claims.claim import LEVEL, MARGINS, Judged, Setting, judge, right
-from benchmarks.harness import commits
+from benchmarks.harness import commits, machines
 
 from holdfast.data import Later
-from holdfast.provenance import versions
 from holdfast.results import Comparison, Entrant, spread
 
 COLUMNS = (
@@ -41,7 +40,6 @@ def accuracies(comparison: Comparison) -> dict[str, dict[str, float]]:
 def page(setting: Setting, comparison: Comparison, out: Path, command: str, picture: str) -> str:
     """The whole page, with a picture that lies beside it."""
     judged = judge(setting.claims, comparison)
-    made = versions("cpu")
     measured = comparison.measured
     missing = [entrant.label for entrant in comparison.entrants if not entrant.evaluations]
     missing += [
@@ -59,9 +57,9 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str, pict
             "",
             _wrapped(
                 f"""Trained at {commits(out, "runs/*/recipe.json")}, evaluated at
-                {commits(out, "runs/*/evaluations/*/evaluation.json")}, {made["device"]}, one thread, torch
-                {made["torch"]}, on a machine with
-                other work: processor seconds are those of a run's steps, and wall seconds say how busy it was.
+                {commits(out, "runs/*/evaluations/*/evaluation.json")},
+                {machines(out, "runs/*/recipe.json")}, on a machine with other work:
+                processor seconds are those of a run's steps, and wall seconds say how busy it was.
                 Per cent; mean
                 over seeds ± standard deviation; in brackets the 95 % interval over seeds and examples. Hidden
                 is what stands
@@ -142,7 +140,7 @@ def _claim(one: Judged) -> str:
     if found is None:
         return "| " + " | ".join([*head, "", "", "", "", "", "", one.verdict]) + " |"
     numbers = [
-        *(f"{100 * value:.1f}" for value in one.values),
+        *(_tenths(100 * value) for value in one.values),
         f"{100 * found.difference:+.1f}",
         f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
         f"{one.p:.2g}" if claim.kind == "higher" else "",
@@ -195,7 +193,13 @@ def _tuned(entrant: Entrant) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     found = spread([100 * value for value in values])
-    return f"{found.mean:.1f} ± {found.std:.1f}" if len(values) > 1 else f"{found.mean:.1f}"
+    mean = _tenths(found.mean)
+    return f"{mean} ± {found.std:.1f}" if len(values) > 1 else mean
+
+
+def _tenths(value: float) -> str:
+    """The same mean reads the same in each table, however it was summed."""
+    return f"{round(value, 6):.1f}"
 
 
 def _seconds(value: float) -> str:

@@ -21,7 +21,8 @@ def add(commands: Any) -> None:
         "recipes",
         help="list the recipes, or show one with the source of every number",
         description="List the recipes that `holdfast train METHOD --data DATA --recipe NAME` takes; without --recipe "
-        "it is that of the data. Where a pair has a published recipe it is that one; 'ours' marks what nobody has published.",
+        "it is that of the data. Where a pair has a published recipe it is that one; 'ours' marks what nobody has "
+        "published.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
