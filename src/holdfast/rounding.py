@@ -21,19 +21,13 @@ def without_tf32() -> Iterator[None]:
     By default cuDNN rounds the factors to TF32, with 10 bits of mantissa where float32 has 23 and bfloat16 has 7.
     Within the block torch refuses to read its older switches (`torch.backends.cudnn.allow_tf32`).
     """
-    matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    places: tuple[Any, ...]
-    exact: str | bool
-    if hasattr(cudnn, "conv"):
-        places, name, exact = (matmul, cudnn.conv, cudnn.rnn), "fp32_precision", "ieee"
-    else:  # torch before 2.9
-        places, name, exact = (matmul, cudnn), "allow_tf32", False
-    before = [getattr(place, name) for place in places]
+    places: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [place.fp32_precision for place in places]
     try:
         for place in places:
-            setattr(place, name, exact)
+            place.fp32_precision = "ieee"
         yield
     finally:
         for place, value in zip(places, before, strict=True):
-            setattr(place, name, value)
+            place.fp32_precision = value
