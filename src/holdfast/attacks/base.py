@@ -122,6 +122,11 @@ class Attack(ABC, Generic[S]):
     def step(self, threat: ThreatModel, model: Classifier, state: S) -> S:
         """One iteration: at most `passes` forward and backward passes of the rows in `state`."""
 
+    def leap(self, threat: ThreatModel, model: Classifier, state: S, most: int) -> S:
+        """One to `most` iterations of every row, with the result of as many steps, in fewer and larger passes where an
+        attack knows how. Rows need not take equally many, and none goes beyond `budget`."""
+        return self.step(threat, model, state)
+
 
 _GREATEST = 1e18  # of a gradient's entries and of values, so that differences and squares stay finite
 

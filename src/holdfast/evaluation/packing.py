@@ -21,6 +21,10 @@ from holdfast.noise import Noise, stream_seed
 from holdfast.threat import ThreatModel
 
 S = TypeVar("S", bound=State)
+# Square's queries on one CPU thread took 2.6 times less with 8 at once for 4 images of MNIST, 1.9 times less for 2 of
+# CIFAR-10 (ResNet-18 of width 16, float32), and no less for 30 and 16.
+FILLED = 32  # rows beyond which a pass on a CPU has no room for more
+FARTHEST = 8  # iterations of a row in one leap; of more, too many would be in vain
 
 
 class Decision(NamedTuple):
@@ -107,9 +111,7 @@ class PackedSearch(Generic[S]):
         """Decide the examples at these positions of the split."""
         queue = self._queue(waiting)
         while self._fill(queue):
-            assert self.state is not None
-            self.state = self.attack.step(self.threat, self.asked, self.state)
-            self.tick(len(self.places))
+            self._advance()
             self._settle()
 
     def _queue(self, waiting: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -153,6 +155,15 @@ class PackedSearch(Generic[S]):
         if self.targets:
             target = self.subject.ranking[example, search // self.attack.restarts].to(y.device)
         return self.attack.start(self.threat, x, y, noise, target)
+
+    def _advance(self) -> None:
+        """One iteration of all rows, or several where the batch has room for them."""
+        state = self.state
+        assert state is not None
+        room = min(self.subject.batch_size, FILLED) if state.y.device.type == "cpu" else self.subject.batch_size
+        most = min(max(room // len(self.places), 1), FARTHEST)
+        self.state = self.attack.leap(self.threat, self.asked, state, most)
+        self.tick(len(self.places) if most == 1 else int((self.state.iteration - state.iteration).sum()))
 
     def _settle(self) -> None:
         """Judge the rows that claim success or have spent their budget, and report what that decides."""

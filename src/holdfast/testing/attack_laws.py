@@ -48,6 +48,7 @@ def check_attack(
         search.check_keys(random)
         search.check_rows()
         search.check_packing()
+        search.check_leaps()
         search.check_budget()
         search.check_gradient_modes()
         _check_batch_norm(attack, threat, shape)
@@ -152,6 +153,28 @@ class _Search:
                 index = torch.cat([index, waiting[time]])
         for rows, state in finished:
             self.same(state, rows, "a row goes on in mid-search as it would have gone on alone (select and concat)")
+
+    def check_leaps(self) -> None:
+        """Several iterations at once, from where the rows happen to be."""
+        steps = [self.started(torch.arange(COUNT))]
+        for _ in range(self.attack.budget):
+            steps.append(self.attack.step(self.threat, self.model, steps[-1]))
+        width, law = self.threat.high - self.threat.low, "a leap gives what as many steps give"
+        for most in (2, 5):
+            state = self.started(torch.arange(COUNT))
+            while bool((state.iteration < self.attack.budget).any()):
+                before = state.iteration
+                state = self.attack.leap(self.threat, self.model, state, most)
+                # A row whose budget is spent waits for the others.
+                taken = (state.iteration - before)[before < self.attack.budget]
+                self.laws.require((taken >= 1) & (taken <= most), "a leap takes at least one step and at most `most`")
+                for row, iteration in enumerate(state.iteration.tolist()):
+                    if iteration > self.attack.budget:
+                        continue
+                    stepped = steps[iteration]
+                    for name in ("point", "x_adv"):
+                        self.laws.equal(getattr(state, name)[row], getattr(stepped, name)[row], law, 1e-6 * width)
+                    self.laws.equal(state.success[row], stepped.success[row], f"{law}: success")
 
     def _finished(self, state: State) -> State:
         for _ in range(self.attack.budget):
