@@ -75,7 +75,7 @@ def page(setting: Setting, comparison: Comparison, out: Path, command: str, pict
             *(_line(entrant) for entrant in measured),
             "",
             *([_wrapped(f"Not run: {', '.join(missing)}."), ""] if missing else []),
-            *([_wrapped(f"Fewer than {len(setting.seeds)} seeds: {', '.join(partial)}."), ""] if partial else []),
+            *([_wrapped(_fewer(setting, partial, measured)), ""] if partial else []),
             "## The claims",
             "",
             _wrapped(
@@ -110,6 +110,15 @@ def _terms(setting: Setting, comparison: Comparison) -> str:
     {_shared(comparison)}; only the method is exchanged, and what the last table names.
     {searched if setting.trials else "No method's numbers were searched."} Checkpoints by PGD-10 on held-out
     images. {setting.note}"""
+
+
+def _fewer(setting: Setting, partial: Sequence[str], measured: Sequence[Entrant]) -> str:
+    """Which rows have not all seeds, or, if these are most, which have."""
+    count = len(setting.seeds)
+    if 2 * len(partial) <= len(measured):
+        return f"Fewer than {count} seeds: {', '.join(partial)}."
+    whole = [entrant.label for entrant in measured if entrant.label not in partial]
+    return f"{count} seeds so far: {', '.join(whole) or 'none'}. The others have fewer."
 
 
 def _line(entrant: Entrant) -> str:

@@ -140,13 +140,19 @@ def test_the_page_tells_what_was_measured_and_what_was_not(tmp_path: Path) -> No
     assert text.count("| not run |") == len(mnist.CLAIMS) - 3
 
 
+def test_where_most_have_fewer_seeds_the_others_are_named(tmp_path: Path) -> None:
+    setting = replace(mnist.SETTING, seeds=(0, 1, 2))
+    found = comparison(entrant("A", 0.8), entrant("B", 0.7, seeds=2), entrant("C", 0.6, seeds=2))
+    assert "3 seeds so far: A. The others have fewer." in page(setting, found, tmp_path, "command", "picture.svg")
+
+
 def test_one_seed_decides_nothing_against_several() -> None:
     (judged,) = judge([Claim("", "", "A", "B")], comparison(entrant("A", 0.9), entrant("B", 0.5, seeds=1)))
     assert judged.verdict == "not decidable here (one seed)"
 
 
 def test_the_fresh_page_names_other_test_images(tmp_path: Path) -> None:
-    assert len(mnist_fresh.MAIN) == 10
+    assert len(mnist_fresh.MAIN) == 16
     text = " ".join(page(mnist_fresh.SETTING, comparison(), tmp_path, "command", "picture.svg").split())
     assert "on test images 1,000 to 1,999, counted from 0." in text
     assert "Nothing met these test images before" in text
