@@ -74,11 +74,10 @@ def diagnose(
     since = time.perf_counter()
     place = _placed(model, device)
     chosen = images.subset(range(min(n, len(images))))
-    with float32(place):
-        _check_model(model, chosen, threat, place)
-    calls = _calls(model, chosen, threat, seed, batch_size, place, layers, compact_layer, corrupted)
     skipped = _unfit(images, which)
     with float32(place):
+        _check_model(model, chosen, threat, place)
+        calls = _calls(model, chosen, threat, seed, batch_size, place, layers, compact_layer, corrupted)
         found = _measured(calls, [asked for asked in ALL if asked in which and asked not in skipped], progress)
     return Diagnostics(
         model=name,
