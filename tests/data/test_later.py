@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from holdfast.data import Digits, Folder, ImageSet, Later, Source, training_split
+from holdfast.data import Digits, Folder, ImageSet, Later, Source, open_split
 from holdfast.errors import InvalidInput
 from holdfast.recipe import codec
 
@@ -33,7 +33,7 @@ def test_images_that_stay_in_their_files_are_left_alone_too(tmp_path: Path) -> N
     assert torch.equal(files.load().images, images.images)
     assert files.name == images.name == f"{tmp_path.name} from 3/test"
     assert len(images) == 7
-    assert isinstance(training_split(later), ImageSet), "so few are read at once"
+    assert isinstance(open_split(later, "train"), ImageSet), "so few are read at once"
     assert Later(Digits(), 3).files("test") is None
 
 

@@ -9,9 +9,12 @@ import torch
 from PIL import Image
 
 from holdfast.comparison import compare
-from holdfast.data import EpochLoader, FileSet, Folder, ImageSet, Tensors, streaming, training_split
+from holdfast.data import EpochLoader, FileSet, Folder, ImageSet, Tensors, open_split, streaming
+from holdfast.diagnostics import diagnose
+from holdfast.evaluation import evaluate, protocol
 from holdfast.methods import FGSMRSAT
 from holdfast.recipe import Recipe
+from holdfast.threat import Linf
 from holdfast.training import Run, train
 from holdfast.training.rehearsal import in_memory
 from holdfast.training.trainer import Trainer
@@ -38,13 +41,13 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_large_training_split_stays_in_its_files(folder: Folder, large: None) -> None:
-    assert isinstance(training_split(folder), FileSet)
+    assert isinstance(open_split(folder, "train"), FileSet)
     assert in_memory(folder) is folder
 
 
 def test_a_small_one_is_read(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "STREAMED", 150 * 64)
-    assert isinstance(training_split(folder), ImageSet)
+    assert isinstance(open_split(folder, "train"), ImageSet)
     assert in_memory(folder) != folder
 
 
@@ -92,6 +95,22 @@ def test_it_goes_on_where_it_was(folder: Folder, tiny: Make, tmp_path: Path, lar
     train(recipe, tmp_path / "again", resume=True, progress=False)
     both = [Run.open(tmp_path / name).load("last").state_dict() for name in ("whole", "again")]
     assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
+
+
+def test_verdicts_and_diagnoses_are_those_from_memory(
+    folder: Folder, tiny: Make, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    run = train(tiny(data=folder, holdout=20, batch_size=25, epochs=1), tmp_path / "run", progress=False)
+    threat = Linf(0.1)
+    found = []
+    for kind in (ImageSet, FileSet):
+        if kind is FileSet:
+            request.getfixturevalue("large")
+        images = open_split(folder, "test") if kind is ImageSet else folder.files("test")
+        assert isinstance(images, kind)
+        verdicts = evaluate(run.load(), images, threat, protocol("quick", threat), n=20, progress=False).verdicts
+        found.append((verdicts, diagnose(run.load(), images, threat, n=5, progress=False).linearity))
+    assert found[0] == found[1]
 
 
 def test_a_comparison_searches_and_trains_on_files(folder: Folder, tiny: Make, tmp_path: Path, large: None) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from holdfast.cli.choose import located
 from holdfast.cli.folders import EVALUATIONS
-from holdfast.data import ImageSet
+from holdfast.data import Split, open_split
 from holdfast.errors import InvalidInput
 from holdfast.models.foreign import FORMS, Loader, loader
 from holdfast.recipe import codec
@@ -27,7 +27,7 @@ class Subject:
     """
 
     model: nn.Module
-    images: ImageSet
+    images: Split
     threat: ThreatModel
     name: str
     run: str | None
@@ -63,7 +63,7 @@ def _trained(options: argparse.Namespace) -> Subject:
     recorded = (run.last if options.weights == "last" else run.best).get("clean_accuracy")
     return Subject(
         model=model,
-        images=source.load("test"),
+        images=open_split(source, "test"),
         threat=_threat(options, codec.decode(recipe["threat"], sources)),
         name=folder.resolve().name,
         run=str(folder),
@@ -75,7 +75,7 @@ def _trained(options: argparse.Namespace) -> Subject:
 def _from_elsewhere(options: argparse.Namespace, name: str, load: Loader) -> Subject:
     if options.data is None or options.eps is None:
         raise InvalidInput(f"{options.model} does not say on what to measure it; add --data and --eps (and --norm)")
-    images = located(options.data).load("test")
+    images = open_split(located(options.data), "test")
     return Subject(
         model=load(images.shape, len(images.classes)),
         images=images,

@@ -15,7 +15,8 @@ from holdfast.comparison.locks import held
 from holdfast.comparison.plan import Entry, Plan, Terms, check_trials, resume
 from holdfast.comparison.runs import ENDED, evaluate_run, evaluation_folder, outcome, recipe_of, run_folder, train_run
 from holdfast.comparison.tuning import check_extra, chosen, tune, tuning_folder
-from holdfast.data import ImageSet
+from holdfast.data import Split, open_split
+from holdfast.data.imageset import counted
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import Protocol, protocol
 from holdfast.evaluation.precision import EvaluationPrecision
@@ -89,7 +90,7 @@ def compare(
         begun = resume(folder, terms)
         images = _Test(base)
         if n is not None:
-            images().count(n)  # not only when the first training is over
+            counted(n, len(images()), images().name)  # not only when the first training is over
         plan = begun.grown(made, seeds, place, _say if progress else None)
         plan.save(folder)
     _work(folder, plan, images, place, progress)
@@ -152,13 +153,13 @@ def _do(job: Job, folder: Path, plan: Plan, images: "_Test", device: str, progre
 
 
 class _Test:
-    """The test split, read when it is first needed."""
+    """The test split, opened when it is first needed."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._images: ImageSet | None = None
+        self._images: Split | None = None
 
-    def __call__(self) -> ImageSet:
+    def __call__(self) -> Split:
         if self._images is None:
-            self._images = self._recipe.data.load("test")
+            self._images = open_split(self._recipe.data, "test")
         return self._images

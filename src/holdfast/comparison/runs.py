@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.comparison.plan import RUNS, Entry, Plan, Terms
-from holdfast.data import ImageSet
+from holdfast.data import Split
 from holdfast.errors import TrainingDiverged
 from holdfast.evaluation import evaluate
 from holdfast.recipe import Recipe
@@ -55,7 +55,7 @@ def train_run(recipe: Recipe, folder: Path, device: str, progress: bool) -> str:
     return outcome(folder)
 
 
-def evaluate_run(run: Path, terms: Terms, images: ImageSet, label: str, device: str, progress: bool) -> None:
+def evaluate_run(run: Path, terms: Terms, images: Split, label: str, device: str, progress: bool) -> None:
     """Attack the best weights of a run, if it has any and that was not done yet."""
     place = evaluation_folder(run, terms)
     if (place / "evaluation.json").exists():

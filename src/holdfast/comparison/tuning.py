@@ -17,7 +17,7 @@ from holdfast.attacks import APGD, DLR
 from holdfast.comparison.plan import Entry, Plan
 from holdfast.comparison.runs import recipe_of, train_run
 from holdfast.comparison.tunables import tunables
-from holdfast.data import FileSet, training_split
+from holdfast.data import open_split
 from holdfast.errors import MissingExtra
 from holdfast.evaluation import Protocol, evaluate
 from holdfast.files import write_atomically
@@ -85,10 +85,10 @@ def _score(recipe: Recipe, run: Path, device: str, progress: bool) -> float:
     opened = Run.open(run)
     if not opened.best:
         return 0.0
-    _, held_out = training_split(recipe.data).split_holdout(recipe.holdout, recipe.seed)
+    _, held_out = open_split(recipe.data, "train").split_holdout(recipe.holdout, recipe.seed)
     found = evaluate(
         opened.load("best"),
-        held_out.load() if isinstance(held_out, FileSet) else held_out,
+        held_out,
         recipe.threat,
         JUDGE,
         split="held-out",

@@ -11,7 +11,7 @@ from holdfast.data.loader import EpochLoader, Examples, ordered_batches
 from holdfast.data.names import UserSource, source
 from holdfast.data.parquet import Parquet
 from holdfast.data.source import Source
-from holdfast.data.streaming import training_split
+from holdfast.data.streaming import Split, open_split
 from holdfast.data.tensors import Tensors
 
 __all__ = [
@@ -28,9 +28,10 @@ __all__ = [
     "Parquet",
     "RandomCrop",
     "Source",
+    "Split",
     "Tensors",
     "UserSource",
+    "open_split",
     "ordered_batches",
     "source",
-    "training_split",
 ]

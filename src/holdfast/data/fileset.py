@@ -63,6 +63,10 @@ class FileSet:
         train, held_out = holdout(self.labels, size, seed)
         return self.subset(train), self.subset(held_out)
 
+    def pixels(self, index: Tensor) -> Images:
+        """The examples at the [M] positions, decoded: uint8 [M, C, H, W]."""
+        return self.subset(index).load().images
+
     def read(self, index: int) -> Images:
         """Decode the image at a position: uint8 [C, H, W]."""
         name = str(self.files[index])

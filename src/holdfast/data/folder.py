@@ -48,7 +48,7 @@ class Folder:
         return self.files(split).load()
 
     def files(self, split: str) -> FileSet:
-        """The split "train" or "test" without decoding it, see `training_split`."""
+        """The split "train" or "test" without decoding it, see `open_split`."""
         classes, present = self._classes("train"), self._classes(check_split(split))
         if not classes:
             raise DataError(f"{self._split('train')} has no folders; give one folder a class, train/<class>/*.png")

@@ -37,6 +37,18 @@ def check_labels(labels: Labels, classes: Sequence[str], name: str) -> None:
         )
 
 
+def counted(n: int | None, size: int, name: str) -> int:
+    """How many the first `n` of `size` examples are: n itself, or all for None.
+
+    Raises:
+        InvalidInput: there are not so many, or n is below 1.
+    """
+    count = size if n is None else n
+    if not 1 <= count <= size:
+        raise InvalidInput(f"n is {n}, but {name} has {size} examples; give 1 to {size}")
+    return count
+
+
 def number_classes(labels: Sequence[Labels]) -> tuple[str, ...]:
     """Names "0", "1", ... up to the greatest label of all splits, for data that does not name its classes."""
     highest = max((int(split.max()) for split in labels if len(split)), default=-1)
@@ -119,16 +131,13 @@ class ImageSet:
             digest.update(tensor.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
-    def count(self, n: int | None) -> int:
-        """How many the first `n` examples are: n itself, or all for None.
+    def pixels(self, index: Tensor) -> Images:
+        """The examples at the [M] positions, as they are stored."""
+        return self.images[index]
 
-        Raises:
-            InvalidInput: there are not so many, or n is below 1.
-        """
-        count = len(self) if n is None else n
-        if not 1 <= count <= len(self):
-            raise InvalidInput(f"n is {n}, but {self.name} has {len(self)} examples; give 1 to {len(self)}")
-        return count
+    def load(self) -> "ImageSet":
+        """All of them in memory, where they are."""
+        return self
 
     def subset(self, index: Tensor | Sequence[int]) -> "ImageSet":
         """The examples at the [M] positions `index`, in that order."""

@@ -18,7 +18,8 @@ from holdfast.data.imageset import ImageSet
 from holdfast.data.source import Source
 from holdfast.typing import Images
 
-STREAMED = 4 << 30  # bytes; a training split that takes more when it is decoded stays in its files
+STREAMED = 4 << 30  # bytes; a split that takes more when it is decoded stays in its files
+Split = ImageSet | FileSet
 _AHEAD = 4  # batches that are being decoded while one is trained on
 
 
@@ -29,12 +30,14 @@ def undecoded(source: Source, split: str) -> FileSet | None:
     return found
 
 
-def training_split(source: Source) -> ImageSet | FileSet:
-    """What a training takes its batches from: images in memory or, of files that would take more than `STREAMED` bytes,
-    the files. So it is a property of the data, and a run goes on with the same on another machine."""
-    files = undecoded(source, "train")
+def open_split(source: Source, split: str) -> Split:
+    """The split "train" or "test": images in memory or, of files that would take more than `STREAMED` bytes, the files.
+
+    So it is a property of the data, and what was begun on one machine goes on with the same on another.
+    """
+    files = undecoded(source, split)
     if files is None:
-        return source.load("train")
+        return source.load(split)
     return files if len(files) * math.prod(files.shape) > STREAMED else files.load()
 
 

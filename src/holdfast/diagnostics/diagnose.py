@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from holdfast import losses, modes, results
 from holdfast.attacks.initial import check_start
-from holdfast.data import ImageSet, ordered_batches
+from holdfast.data import ImageSet, Split, ordered_batches
 from holdfast.diagnostics.alignment import gradient_alignment
 from holdfast.diagnostics.corruptions import common_corruptions, published_corruptions
 from holdfast.diagnostics.features import adversarial_features
@@ -33,7 +33,7 @@ _Call = Callable[[], dict[str, Any]]  # measures, and gives fields of `Diagnosti
 
 def diagnose(
     model: nn.Module,
-    images: ImageSet,
+    images: Split,
     threat: ThreatModel,
     *,
     which: Sequence[str] = ALL,
@@ -73,7 +73,7 @@ def diagnose(
     _check_asked(which, n)
     since = time.perf_counter()
     place = _placed(model, device)
-    chosen = images.subset(range(min(n, len(images))))
+    chosen = images.subset(range(min(n, len(images)))).load()
     skipped = _unfit(images, which)
     with float32(place):
         _check_model(model, chosen, threat, place)
@@ -111,7 +111,7 @@ def _placed(model: nn.Module, device: torch.device | str | None) -> torch.device
     return place
 
 
-def _unfit(images: ImageSet, which: Sequence[str]) -> dict[str, str]:
+def _unfit(images: Split, which: Sequence[str]) -> dict[str, str]:
     """What of `which` the data do not allow, and why."""
     if len(images.shape) == 3:
         return {}

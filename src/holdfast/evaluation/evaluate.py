@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from holdfast import modes, results
-from holdfast.data import ImageSet
+from holdfast.data import Split
+from holdfast.data.imageset import counted
 from holdfast.errors import InvalidInput
 from holdfast.evaluation import findings, preflight
 from holdfast.evaluation.batches import fitting, room, rows_of
@@ -39,7 +40,7 @@ LOOKED_AT = 64  # examples of the first checks
 
 def evaluate(
     model: nn.Module,
-    images: ImageSet,
+    images: Split,
     threat: ThreatModel,
     protocol: Protocol,
     *,
@@ -68,7 +69,8 @@ def evaluate(
 
     Args:
         model: inputs in the threat model's box to logits [B, K].
-        images: the split; name, run, split and command only describe it in the result.
+        images: the split, in memory or in files, which are then decoded whenever a search begins; name, run, split and
+            command only describe it in the result.
         threat: what the adversary may do.
         protocol: the attacks.
         n: examples, all by default.
@@ -95,7 +97,7 @@ def evaluate(
         ThreatModelViolation: an attack handed over an input that is not allowed.
         CheckpointError: `folder` holds an evaluation of something else.
     """
-    count = images.count(n)
+    count = counted(n, len(images), images.name)
     if batch_size is not None and batch_size < 1:
         raise InvalidInput(f"batch_size is {batch_size}, but a batch holds at least one example; try 256")
     group = processes(meeting(_device_of(model)) if device is None else device)
@@ -208,7 +210,7 @@ def _device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def _record_clean(log: VerdictLog, images: ImageSet, clean: Clean, own: Sequence[int]) -> None:
+def _record_clean(log: VerdictLog, images: Split, clean: Clean, own: Sequence[int]) -> None:
     new = [example for example in own if example not in log.predictions]
     log.record_clean(new, images.labels[new].cpu().numpy(), clean.prediction[new].numpy())
 

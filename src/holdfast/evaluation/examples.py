@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from holdfast import losses
-from holdfast.data import ImageSet
+from holdfast.data import Split
 from holdfast.data.loader import unit
 from holdfast.errors import InvalidInput
 from holdfast.evaluation.stopwatch import Stopwatch
@@ -71,13 +71,13 @@ class Examples:
         device: where the model is.
     """
 
-    images: ImageSet
+    images: Split
     device: torch.device
 
     def rows(self, index: Sequence[int]) -> tuple[Images, Labels]:
         """Inputs in [0, 1] and labels of the examples at these positions, on the device."""
         at = torch.as_tensor(index, dtype=torch.int64)
-        x = unit(self.images.images[at].to(self.device))
+        x = unit(self.images.pixels(at).to(self.device))
         return x, self.images.labels[at].to(self.device)
 
 

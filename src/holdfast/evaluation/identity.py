@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from holdfast.data import ImageSet
+from holdfast.data import Split
 from holdfast.evaluation.protocols import Protocol
 from holdfast.provenance import fingerprint
 from holdfast.speed import Passes
@@ -12,7 +12,7 @@ from holdfast.threat import ThreatModel
 
 
 def identity(
-    model: nn.Module, images: ImageSet, threat: ThreatModel, protocol: Protocol, seed: int, count: int, passes: Passes
+    model: nn.Module, images: Split, threat: ThreatModel, protocol: Protocol, seed: int, count: int, passes: Passes
 ) -> dict[str, Any]:
     """Everything that decides the verdicts on the first `count` examples."""
     rounded = {} if passes.plain else {"passes": str(passes)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from holdfast.data import Examples, ImageSet, Source, Tensors, training_split
+from holdfast.data import Examples, ImageSet, Source, Tensors, open_split
 from holdfast.processes import Processes, processes
 from holdfast.recipe import Constant, Recipe
 from holdfast.training.trainer import Trainer
@@ -26,7 +26,7 @@ def in_memory(data: Source) -> Source:
     are."""
     if isinstance(data, Tensors):
         return data
-    split = training_split(data)
+    split = open_split(data, "train")
     if not isinstance(split, ImageSet):
         return data
     pair = split.images, split.labels

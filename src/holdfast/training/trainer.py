@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from holdfast.data import EpochLoader, FileSet, training_split
+from holdfast.data import EpochLoader, open_split
 from holdfast.errors import InvalidInput, TrainingDiverged
 from holdfast.methods import Progress, Task
 from holdfast.processes import Processes
@@ -48,7 +48,7 @@ class Trainer:
         self, recipe: Recipe, processes: Processes, folder: Path, checkpoint_seconds: float, progress: bool
     ) -> None:
         self.recipe, self.processes, self.folder = recipe, processes, folder
-        training, held_out = training_split(recipe.data).split_holdout(recipe.holdout, recipe.seed)
+        training, held_out = open_split(recipe.data, "train").split_holdout(recipe.holdout, recipe.seed)
         _check(recipe, training.shape)
         order = recipe.batch_size, processes.device, recipe.seed, recipe.augment, processes.rank, processes.world
         self.loader = Replays(EpochLoader(training, *order), recipe.method.replays)
@@ -58,8 +58,7 @@ class Trainer:
         task = Task(len(training.classes), len(training), batch, training.shape)
         self.learner = Learner(recipe, task, self.steps, processes, record.settled(folder))
         self.objective, self.stages = self.learner.objective, self.learner.stages
-        held_out_images = held_out.load() if isinstance(held_out, FileSet) else held_out
-        self.validation = Validation(recipe, held_out_images, processes, self.learner.trial.passes)
+        self.validation = Validation(recipe, held_out.load(), processes, self.learner.trial.passes)
         self.watch = Watch()
         self.meter = Meter(processes)
         self.journal = Journal(processes, self.steps, self.per_epoch, batch, progress)
