@@ -22,6 +22,7 @@ class SquareState(State):
     """A search of Square; `x_adv` is the point of least margin so far."""
 
     least: PerExample  # margin at `x_adv`, inf before the first query
+    changed: Mask  # `point` may differ from `x_adv`, or was not asked yet
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,19 @@ class Square(Attack[SquareState]):
         else:
             raise InvalidInput(f"Square knows no windows under {threat}; use Linf, L2 or L1")
         base = opening(x, y, noise, target, point.reshape(x.shape))
-        return SquareState(**vars(base), least=torch.full_like(y, torch.inf, dtype=x.dtype))
+        least = torch.full_like(y, torch.inf, dtype=x.dtype)
+        return SquareState(**vars(base), least=least, changed=torch.ones_like(base.success))
 
     def step(self, threat: ThreatModel, model: Classifier, state: SquareState) -> SquareState:
         margin, wrong = self._ask(model, state)
         # A wrong answer counts whatever its margin: at a tie that is 0, and may not be less than before.
         better = (margin < state.least) | (wrong & ~state.success)
-        x_adv = picked(better, state.point, state.x_adv)
-        proposed = self._propose(threat, _as_images(state.x), _as_images(x_adv), state)
+        x_adv = _taken_over(better, state.point, state.x_adv)
+        proposed, changed = self._propose(threat, _as_images(state.x), _as_images(x_adv), state)
         return replace(
             state,
             point=proposed.reshape(x_adv.shape),
+            changed=changed,
             x_adv=x_adv,
             least=torch.where(better, margin, state.least),
             success=state.success | wrong,
@@ -105,19 +108,22 @@ class Square(Attack[SquareState]):
         ahead.iteration = ahead.iteration + torch.arange(most, device=state.y.device).repeat_interleave(count)
         later = ahead.select(torch.arange(count, len(ahead.y), device=state.y.device))
         later.iteration = later.iteration - 1  # of the query after which a point is proposed
-        proposed = self._propose(threat, _as_images(later.x), _as_images(later.x_adv), later)
+        proposed, changed = self._propose(threat, _as_images(later.x), _as_images(later.x_adv), later)
         ahead.point = torch.cat([state.point, proposed.reshape(later.x.shape)])
+        ahead.changed = torch.cat([state.changed, changed])
         margin, wrong = (found.reshape(most, count) for found in self._ask(model, ahead))
         left = ahead.iteration.reshape(most, count) < self.budget
         better = left & ((margin < state.least) | (wrong & ~state.success))
         kept, first = better.any(dim=0), better.int().argmax(dim=0)
         row = torch.arange(count, device=state.y.device)
-        x_adv = picked(kept, ahead.point[first * count + row], state.x_adv)
+        x_adv = _taken_over(kept, ahead.point[first * count + row], state.x_adv)
         taken = torch.where(kept, first + 1, left.sum(dim=0))
         last = replace(state, iteration=state.iteration + taken - 1)
+        proposed, changed = self._propose(threat, _as_images(state.x), _as_images(x_adv), last)
         return replace(
             state,
-            point=self._propose(threat, _as_images(state.x), _as_images(x_adv), last).reshape(x_adv.shape),
+            point=proposed.reshape(x_adv.shape),
+            changed=changed,
             x_adv=x_adv,
             least=torch.where(kept, margin[first, row], state.least),
             success=state.success | (kept & wrong[first, row]),
@@ -133,36 +139,64 @@ class Square(Attack[SquareState]):
         margin, wrong = state.least.clone(), torch.zeros_like(state.success)
         asked = torch.arange(len(margin), device=margin.device)
         if margin.device.type == "cpu":
-            # Distinct numbers have a difference, and its greatest is found in a third of the time of != and any().
-            changed = (state.point - state.x_adv).flatten(1).abs_().amax(dim=1) > 0.0
-            asked = (changed | (state.iteration == 0)).nonzero()[:, 0]
+            asked = state.changed.nonzero()[:, 0]
         if len(asked):
             with torch.no_grad():
-                logits = losses.precise(model(state.point.index_select(0, asked)))
+                whole = len(asked) == len(margin)
+                logits = losses.precise(model(state.point if whole else state.point.index_select(0, asked)))
             y = state.y[asked]
             margin[asked] = losses.margin(logits, y).to(margin.dtype)
             wrong[asked] = logits.argmax(dim=1) != y
         return margin, wrong
 
-    def _propose(self, threat: ThreatModel, x: Images, x_adv: Images, state: SquareState) -> Images:
-        """The next point to ask for, from the best one."""
+    def _propose(self, threat: ThreatModel, x: Images, x_adv: Images, state: SquareState) -> tuple[Images, Mask]:
+        """The next point to ask for, from the best one, and in which rows it may differ from that."""
         channels, height, width = x.shape[1:]
         # Numbers 0 and 1 place the window, 2 and 3 the other one, 4 turns the pattern, the others are signs.
         draw = state.noise.fold(state.iteration + 1).uniform((5 + channels,))
         signs = (draw[:, 5:] < 0.5).to(x.dtype).mul_(2.0).sub_(1.0)[:, :, None, None]
         shape = height, width, self.share, not isinstance(threat, Linf)
+        if isinstance(threat, Linf) and (spots := windows.spots(state.iteration, draw[:, :2], *shape)) is not None:
+            return _in_corner(threat, x, x_adv, spots, signs[:, :, :, 0])
         window = windows.place(state.iteration, draw[:, :2], *shape)
         if isinstance(threat, Linf):
-            corner = (x + threat.eps * signs).clamp_(threat.low, threat.high)
-            return x_adv.lerp(corner, window.inside.to(x.dtype))
-        other = windows.place(state.iteration, draw[:, 2:4], *shape)
-        fresh = windows.drawn(window, (draw[:, 4] < 0.5).long(), self.share, _POWER[threat.norm])
-        change = _redistributed(
-            threat, x_adv - x, window.inside.to(x.dtype), other.inside.to(x.dtype), fresh.to(x.dtype) * signs
-        )
-        if isinstance(threat, L2):
-            return (x + threat.eps * threat.steepest(change)).clamp_(threat.low, threat.high)
-        return threat.project(x, x + change)
+            point = x_adv.lerp((x + threat.eps * signs).clamp_(threat.low, threat.high), window.inside.to(x.dtype))
+        else:
+            other = windows.place(state.iteration, draw[:, 2:4], *shape)
+            fresh = (
+                windows.drawn(window, (draw[:, 4] < 0.5).long(), self.share, _POWER[threat.norm]).to(x.dtype) * signs
+            )
+            inside = window.inside.to(x.dtype), other.inside.to(x.dtype)
+            change = _redistributed(threat, x_adv - x, *inside, fresh)
+            if isinstance(threat, L2):
+                point = (x + threat.eps * threat.steepest(change)).clamp_(threat.low, threat.high)
+            else:
+                point = threat.project(x, x + change)
+        if point.device.type != "cpu":
+            return point, torch.ones_like(state.changed)  # there, to ask for all is to wait for none
+        return point, (point != x_adv).flatten(1).any(dim=1)
+
+
+def _in_corner(threat: Linf, x: Images, x_adv: Images, spots: Tensor, signs: Tensor) -> tuple[Images, Mask]:
+    """The best points with what lies at their windows' `spots`, [B, N], in a corner of the ball; and which are new.
+
+    Late windows are a few pixels, and passes over whole images would take as long as those of a small network: for 400
+    images on one thread a query takes 0.8 ms in place of 1.2 beside the model on MNIST, 1.8 in place of 3.3 on CIFAR-10.
+    """
+    channels, height, width = x.shape[1:]
+    at = (spots[:, None] + height * width * torch.arange(channels)[:, None]).flatten(1)
+    old = x_adv.flatten(1).gather(1, at)
+    corner = x.flatten(1).gather(1, at).reshape(len(x), channels, -1) + threat.eps * signs
+    corner = corner.clamp_(threat.low, threat.high).flatten(1)
+    return x_adv.flatten(1).scatter(1, at, corner).reshape(x.shape), (corner != old).any(dim=1)
+
+
+def _taken_over(better: Mask, point: Images, x_adv: Images) -> Images:
+    """The points where they are better, which few are; the best so far elsewhere."""
+    if better.device.type != "cpu":
+        return picked(better, point, x_adv)
+    rows = better.nonzero()[:, 0]
+    return x_adv.index_copy(0, rows, point.index_select(0, rows))
 
 
 def _redistributed(threat: ThreatModel, change: Images, window: Tensor, other: Tensor, fresh: Images) -> Images:

@@ -72,6 +72,23 @@ class Windows(NamedTuple):
     inside: Tensor
 
 
+def spots(query: Tensor, draw: Tensor, height: int, width: int, share: float, odd: bool) -> Tensor | None:
+    """[B, h * w] int64: where the windows of `place` lie in images of one dimension, [H * W], if all have one size.
+
+    None if they have not, or where asking for it would be to wait for an accelerator.
+    """
+    if query.device.type != "cpu" or not len(query):
+        return None
+    tables = _tables(height, width, share, odd, query.device)
+    size = torch.bucketize(query, tables.last)
+    if bool((size != size[0]).any()):
+        return None
+    rows, columns = sides(height, width, share, odd)[int(size[0])]
+    corner = (draw * tables.places[size]).long()
+    inner = torch.arange(rows)[:, None] * width + torch.arange(columns)
+    return (corner[:, 0] * width + corner[:, 1])[:, None] + inner.flatten()
+
+
 def place(query: Tensor, draw: Tensor, height: int, width: int, share: float, odd: bool) -> Windows:
     """Windows of the size that belongs to each row's query, at uniformly drawn places.
 
