@@ -135,13 +135,13 @@ CLAIMS = (
 )
 # What no attack trained is too weak to be told apart at eps, so it is attacked at a quarter of it as well.
 QUARTER = ("natural", "SPROUT", "CURE", "Jacobian")
-NOTE = """The test images were met once, but by seven methods: Free-8, GradAlign, LLR-2, MMA and CURE did badly
-there with CIFAR-10's numbers and starts, and TRADES-10, alone and with AWP, had CIFAR-10's beta, which does better
-in so short a time. They were given what their recipes have, or what one to five trials on held-out images favoured,
-which the others did not have. Of their first rows four remain, under names of their own; those left out, one seed
-each, were MMA 48.1, CURE 0.0 and TRADES with AWP, beta 6, 81.6. claims_mnist_fresh.md has the main methods, and all
-whose numbers were changed, on test images that nothing had met, with more trials and seeds. Commit d019cc75cdc4 is 247ac9e75699 with the change to the search that a2a05c3b366d makes
-in the history."""
+NOTE = """The test images were met once, but by seven methods: Free-8, GradAlign, LLR-2, MMA and CURE did badly there
+with CIFAR-10's numbers and starts, and TRADES-10, alone and with AWP, had CIFAR-10's beta, which does better in so
+short a time. They were given what their recipes have, or what one to five trials on held-out images favoured, which
+the others did not have. Of their first rows four remain, under names of their own; those left out, one seed each,
+were MMA 48.1, CURE 0.0 and TRADES with AWP, beta 6, 81.6. claims_mnist_fresh.md has the main methods, and all whose
+numbers were changed, on test images that nothing had met, with more trials and seeds. Commit d019cc75cdc4 is
+247ac9e75699 with the change to the search that a2a05c3b366d makes in the history."""
 
 
 def base() -> Recipe:

@@ -83,17 +83,7 @@ class Square(Attack[SquareState]):
         margin, wrong = self._ask(model, state)
         # A wrong answer counts whatever its margin: at a tie that is 0, and may not be less than before.
         better = (margin < state.least) | (wrong & ~state.success)
-        x_adv = _taken_over(better, state.point, state.x_adv)
-        proposed, changed = self._propose(threat, _as_images(state.x), _as_images(x_adv), state)
-        return replace(
-            state,
-            point=proposed.reshape(x_adv.shape),
-            changed=changed,
-            x_adv=x_adv,
-            least=torch.where(better, margin, state.least),
-            success=state.success | wrong,
-            iteration=state.iteration + 1,
-        )
+        return self._go_on(threat, state, 1, better, state.point, margin, wrong)
 
     def leap(self, threat: ThreatModel, model: Classifier, state: SquareState, most: int) -> SquareState:
         """Up to `most` queries of every row in one pass, each as if none before it were kept, which is so for 19 in 20.
@@ -116,8 +106,22 @@ class Square(Attack[SquareState]):
         better = left & ((margin < state.least) | (wrong & ~state.success))
         kept, first = better.any(dim=0), better.int().argmax(dim=0)
         row = torch.arange(count, device=state.y.device)
-        x_adv = _taken_over(kept, ahead.point[first * count + row], state.x_adv)
         taken = torch.where(kept, first + 1, left.sum(dim=0))
+        point = ahead.point[first * count + row]
+        return self._go_on(threat, state, taken, kept, point, margin[first, row], kept & wrong[first, row])
+
+    def _go_on(
+        self,
+        threat: ThreatModel,
+        state: SquareState,
+        taken: Tensor | int,
+        better: Mask,
+        point: Images,
+        margin: PerExample,
+        wrong: Mask,
+    ) -> SquareState:
+        """The state `taken` queries later, after `point` was found to be better or not, with the next point."""
+        x_adv = _taken_over(better, point, state.x_adv)
         last = replace(state, iteration=state.iteration + taken - 1)
         proposed, changed = self._propose(threat, _as_images(state.x), _as_images(x_adv), last)
         return replace(
@@ -125,8 +129,8 @@ class Square(Attack[SquareState]):
             point=proposed.reshape(x_adv.shape),
             changed=changed,
             x_adv=x_adv,
-            least=torch.where(kept, margin[first, row], state.least),
-            success=state.success | (kept & wrong[first, row]),
+            least=torch.where(better, margin, state.least),
+            success=state.success | wrong,
             iteration=state.iteration + taken,
         )
 
