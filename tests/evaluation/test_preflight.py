@@ -67,6 +67,18 @@ def test_outputs_are_looked_at(
     assert kind in kinds(Wrapped(model, after=after), images)
 
 
+def test_a_confident_model_hides_no_gradient(model: nn.Module, images: ImageSet) -> None:
+    """Its cross-entropy is flat where it is right, the margin between its logits is not."""
+    found = kinds(Wrapped(model, after=lambda z: 6 * z), images)
+    x, y = images.images.requires_grad_(), images.labels
+    logits = 6 * model(x)
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(logits, y, reduction="sum"), x)
+    right = logits.argmax(dim=1) == y
+    flat = (gradient[right].abs().amax(dim=1) < 1e-8).float().mean()
+    assert 0.1 < flat < 0.5
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("before", "kind"),
     [

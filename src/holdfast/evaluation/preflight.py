@@ -1,7 +1,5 @@
 """Is the model fit to be attacked? Checks on clean inputs, before any attack."""
 
-from typing import NamedTuple
-
 import torch
 from torch import nn
 
@@ -29,13 +27,6 @@ CHECKS = (
     "the softmax is not saturated at float precision",
     "eps is one that the field uses",
 )
-
-
-class Slope(NamedTuple):
-    """Cross-entropy and its input gradient at clean inputs."""
-
-    loss: PerExample
-    gradient: Images | None  # None where no gradient reaches the input
 
 
 def check_protocol(network: nn.Module, protocol: Protocol) -> None:
@@ -75,28 +66,30 @@ def preflight(
         alone = torch.cat([model(row[None]) for row in x[:ALONE]])
     random = _randomised(logits, again)
     right = logits.argmax(dim=1) == y
-    sloped = slope(model, x, y)
-    model.blind = sloped.gradient is None
+    gradient = slope(model, x, y)
+    model.blind = gradient is None
     found = [
         _training_mode() if was_training else None,
         _normalised_twice(network),
         _probabilities(logits),
         # A random model gives other logits alone for that reason; one finding says it.
         random or _batch_dependent(logits[: len(alone)], alone),
-        _gradients(sloped, right),
+        _gradients(gradient, right),
         _saturated(losses.cross_entropy(logits, y)[right]),
         _eps(threat),
     ]
     return [finding for finding in found if finding]
 
 
-def slope(model: Counted, x: Images, y: Labels) -> Slope:
-    """Cross-entropy and its input gradient, or None where the graph does not reach the input."""
+def slope(model: Counted, x: Images, y: Labels) -> Images | None:
+    """The input gradient of the margin between the logits, or None where the graph does not reach the input.
+
+    Not of cross-entropy, whose gradient is as good as 0 wherever a confident model is right.
+    """
     with torch.enable_grad():
         point = x.detach().requires_grad_()
-        loss = losses.cross_entropy(model(point), y)
-        gradient = torch.autograd.grad(loss.sum(), point, allow_unused=True)[0] if loss.requires_grad else None
-    return Slope(loss.detach(), gradient)
+        margin = losses.margin(model(point), y)
+        return torch.autograd.grad(margin.sum(), point, allow_unused=True)[0] if margin.requires_grad else None
 
 
 def _training_mode() -> Finding:
@@ -164,18 +157,18 @@ def _batch_dependent(logits: Logits, alone: Logits) -> Finding | None:
     )
 
 
-def _gradients(found: Slope, right: torch.Tensor) -> Finding | None:
+def _gradients(gradient: Images | None, right: torch.Tensor) -> Finding | None:
     """Gradients of rightly classified inputs; wrong ones need no attack."""
     advice = (
         "Gradient attacks are blind here. Believe gradient-free and transfer attacks only, or attack through a smooth "
         "stand-in for the step that stops the gradient (BPDA)."
     )
-    if found.gradient is None:
+    if gradient is None:
         title = "No gradient reaches the input"
         return Finding(
             "no_gradient", Severity.ALARM, title, "The graph of the loss does not contain the input.", advice
         )
-    rows = found.gradient[right].flatten(1)
+    rows = gradient[right].flatten(1)
     if not torch.isfinite(rows).all():
         broken = int((~torch.isfinite(rows).all(dim=1)).sum())
         evidence = f"{broken} of {len(rows)} rightly classified inputs have an input gradient that is not finite."
@@ -183,7 +176,8 @@ def _gradients(found: Slope, right: torch.Tensor) -> Finding | None:
     vanished = int((rows.abs().amax(dim=1) < VANISHED).sum()) if len(rows) else 0
     if vanished * 10 <= len(rows):
         return None
-    evidence = f"{vanished} of {len(rows)} rightly classified inputs have an input gradient below {VANISHED:.0e}."
+    evidence = f"{vanished} of {len(rows)} rightly classified inputs have an input gradient below {VANISHED:.0e}, "
+    evidence += "of the margin between their logits."
     return Finding("vanishing_gradient", Severity.ALARM, "Gradients vanish", evidence, advice)
 
 
