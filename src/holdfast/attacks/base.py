@@ -124,7 +124,7 @@ class Attack(ABC, Generic[S]):
 
     def leap(self, threat: ThreatModel, model: Classifier, state: S, most: int) -> S:
         """One to `most` iterations of every row, with the result of as many steps, in fewer and larger passes where an
-        attack knows how. Rows need not take equally many, and none goes beyond `budget`."""
+        attack knows how. Rows need not take equally many; one that has budget left is not taken beyond it."""
         return self.step(threat, model, state)
 
 

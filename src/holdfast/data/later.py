@@ -9,7 +9,7 @@ from holdfast.data.source import Source
 from holdfast.data.streaming import undecoded
 from holdfast.errors import InvalidInput
 
-Split = TypeVar("Split", ImageSet, FileSet)
+Examples = TypeVar("Examples", ImageSet, FileSet)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Later:
         found = undecoded(self.source, split)
         return None if found is None else self._rest(split, found)
 
-    def _rest(self, split: str, found: Split) -> Split:
+    def _rest(self, split: str, found: Examples) -> Examples:
         if split != "test":
             return found
         if self.first >= len(found):

@@ -87,7 +87,7 @@ class Scripted(Identified):
             if not hasattr(module, "training"):
                 module.training = False  # torch.jit.freeze takes the flag away, and nn.Module.eval() sets it
         self.network = network
-        self.frozen = not any(True for _ in network.state_dict())
+        self.frozen = not network.state_dict()
 
     def forward(self, x: Images) -> Logits:
         """[B, ...] -> [B, K]."""

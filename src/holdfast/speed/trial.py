@@ -145,7 +145,9 @@ def trial(
 def _best(tried: Sequence[Tried], demand: Demand) -> Tried:
     able = [one for one in tried if not one.fault]
     if not able:
-        raise InvalidInput(f"{tried[0].passes} passes cannot be had here ({tried[0].fault}); ask for float32")
+        raise InvalidInput(
+            f"{tried[0].passes} passes cannot be had here ({tried[0].fault}); ask for float32 in the usual layout"
+        )
     first, best = able[0], min(able, key=lambda one: one.seconds(demand))
     return best if best.seconds(demand) * MARGIN <= first.seconds(demand) else first
 
