@@ -1,6 +1,8 @@
 """One process, or several: how they meet."""
 
 import atexit
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -66,3 +68,12 @@ def test_a_process_alone_stays_where_its_model_is() -> None:
 def test_devices_that_cannot_be_used_are_refused(device: str) -> None:
     with pytest.raises(InvalidInput, match=rf"device '?{device}'? .*give cpu, cuda or cuda:1"):
         usable(device)
+
+
+def test_a_finished_process_runs_nothing_more() -> None:
+    """What libraries do at the interpreter's end may abort it; what was printed is there."""
+    code = (
+        "import atexit, os\natexit.register(os.abort)\nfrom holdfast.processes import finish\nprint('done')\nfinish(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "done\n")

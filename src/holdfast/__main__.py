@@ -1,15 +1,20 @@
-"""`python -m holdfast`, for torchrun and for places where the command is not on the path."""
+"""The process behind the command `holdfast`, and behind `python -m holdfast` for torchrun and places without it."""
 
-import os
 import sys
+from typing import NoReturn
 
 from holdfast.cli import main
 
-if __name__ == "__main__":
-    status = main()
-    if "WORLD_SIZE" not in os.environ:
-        sys.exit(status)
-    # Started by torchrun; torch is loaded by now in any case.
-    from holdfast.processes import finish
 
-    finish(status)
+def run() -> NoReturn:
+    """Run a command, and end the process with its exit status."""
+    status = main()
+    if "torch" in sys.modules:
+        from holdfast.processes import finish
+
+        finish(status)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    run()

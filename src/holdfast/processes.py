@@ -113,15 +113,14 @@ def summed(values: Tensor) -> Tensor:
 
 
 def finish(status: int) -> NoReturn:
-    """End this process with an exit status; of several that torchrun started, at once and past torch's own threads.
+    """End this process with an exit status, at once and past the threads of torch and other libraries.
 
-    Their destruction at the interpreter's end now and then aborts a process whose work is done and on disk.
+    Their destruction at the interpreter's end now and then aborts a process whose work is done and on disk
+    ("terminate called without an active exception"): several that torchrun started, and seldom a single one.
     """
-    if dist.is_available() and dist.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _leave() -> None:

@@ -10,6 +10,7 @@ from kill_me import ATTACKS, BASE, METHODS
 
 from holdfast.comparison import compare, runs
 from holdfast.evaluation import evaluate
+from holdfast.processes import finish
 from holdfast.training import Run, train
 
 TIMEOUT = 120.0
@@ -43,3 +44,4 @@ if __name__ == "__main__":
     options = {"attacks": ATTACKS, "n": 60, "device": "cpu", "progress": False, "trials": 1}
     found = compare(METHODS, BASE, "passes:2", folder, seeds=(0,), **options)  # type: ignore[arg-type]
     print("found", [entrant.robust.mean for entrant in found.entrants if entrant.robust])
+    finish(0)  # as the command does
